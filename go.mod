@@ -1,0 +1,3 @@
+module github.com/libdmtr/libdmtr
+
+go 1.26.0
