@@ -1,0 +1,77 @@
+package abi
+
+// State of a token record.
+const (
+	TokenFree uint32 = iota
+	TokenPending
+	TokenDone
+)
+
+// Flags of a token record.
+const (
+	// FlagOwned: the result owns the heap block in SGA.Buf until somebody takes it.
+	FlagOwned uint32 = 1 << iota
+	// FlagBytes: the result is a range of a byte stream, which may be split.
+	FlagBytes
+	// FlagSeen: dmtr_poll has reported the result, so what it owns is the program's.
+	FlagSeen
+	// FlagParked: the record is on the parked list instead of the ready list.
+	FlagParked
+)
+
+// None ends the lists of token records.
+const None = ^uint32(0)
+
+// Token is the record of one operation (struct dmtr_token in capi/shared.h), two cache lines in memory that C reads
+// without entering Go. Result.QT is the token's value while the record is in use.
+type Token struct {
+	Seq    uint64 // order of completion
+	State  uint32
+	Err    uint32
+	Hint   uint32 // where a wait_any array last held a token like this one
+	Prev   uint32
+	Next   uint32
+	Flags  uint32
+	Result QResult
+}
+
+// A token value is qd << 32 | generation << IndexBits | index of the record.
+const (
+	IndexBits   = 20
+	MaxTokens   = 1 << IndexBits
+	ChunkTokens = 1024
+	MaxChunks   = MaxTokens / ChunkTokens
+)
+
+// A queue descriptor is QDBase | generation << QDIndexBits | index, above any file descriptor: Linux keeps those
+// below 2^30.
+const (
+	QDBase      = 1 << 30
+	QDIndexBits = 20
+	MaxQueues   = 1 << QDIndexBits
+)
+
+// List is a doubly linked list of token records.
+type List struct {
+	Head, Tail, Count uint32
+}
+
+// MaxWaitFds bounds the descriptors a blocked wait sleeps on.
+const MaxWaitFds = 8
+
+// Control is the state shared with the C front (struct dmtr_ctl in capi/shared.h). All of it is read and written
+// under the front's lock, but for Want, which asks the holder to let go, and the token records' State.
+type Control struct {
+	Seq      uint64 // completions so far
+	Want     uint32 // threads that wait for the lock
+	Blocked  uint32 // threads asleep in a wait
+	WaitMode uint32
+	SpinNs   uint32
+	Ready    List // completed tokens that no wait has looked for yet, oldest first
+	Parked   List // completed tokens that a wait_any looked for in its array and missed
+	Free     List // records without a token
+	NumFds   uint32
+	Fds      [MaxWaitFds]int32
+	Chunks   [MaxChunks]*[ChunkTokens]Token
+	Hints    *[MaxQueues][2]uint32 // per queue index: Hint for the next push and for the next pop or accept
+}

@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/mem"
+)
+
+const errNoMem = unix.ENOMEM
+
+// Limits bound what a program can make the engine hold.
+type Limits struct {
+	Queues      int // open queues
+	Tokens      int // tokens in use
+	MemoryQueue int // arrays in one memory queue
+}
+
+// Engine is one instance of the library.
+type Engine struct {
+	ctl     *abi.Control
+	lim     Limits
+	net     LibOS
+	storage LibOS
+	descs   []desc
+	free    freeList
+	open    int
+	ops     [abi.MaxChunks]*[abi.ChunkTokens]Op
+	tokens  int // records that exist
+}
+
+// New makes an engine over a network and a storage libOS, which may be the same.
+func New(lim Limits) (*Engine, abi.Errno) {
+	e := &Engine{lim: lim}
+	e.lim.Queues = min(max(lim.Queues, 1), abi.MaxQueues)
+	e.lim.Tokens = min(max(lim.Tokens, minTokens), abi.MaxTokens)
+	e.ctl = (*abi.Control)(mem.Map(unsafe.Sizeof(abi.Control{})))
+	if e.ctl == nil {
+		return nil, errNoMem
+	}
+	e.ctl.Hints = (*[abi.MaxQueues][2]uint32)(mem.Map(unsafe.Sizeof([abi.MaxQueues][2]uint32{})))
+	if e.ctl.Hints == nil {
+		e.Close()
+		return nil, errNoMem
+	}
+	for _, l := range []*abi.List{&e.ctl.Ready, &e.ctl.Parked, &e.ctl.Free} {
+		*l = abi.List{Head: abi.None, Tail: abi.None}
+	}
+	if !e.grow() {
+		e.Close()
+		return nil, errNoMem
+	}
+	return e, 0
+}
+
+// Attach gives the engine its libOSes, which may be one and the same.
+func (e *Engine) Attach(net, storage LibOS) abi.Errno {
+	e.net, e.storage = net, storage
+	fds := net.Fds()
+	if storage != net {
+		fds = append(fds, storage.Fds()...)
+	}
+	if len(fds) > abi.MaxWaitFds {
+		return unix.EMFILE
+	}
+	for i, fd := range fds {
+		e.ctl.Fds[i] = int32(fd)
+	}
+	e.ctl.NumFds = uint32(len(fds))
+	return 0
+}
+
+// Control is the state shared with the C front.
+func (e *Engine) Control() *abi.Control { return e.ctl }
+
+// Close closes every queue and both libOSes, and releases the shared memory.
+func (e *Engine) Close() {
+	for i := range e.descs {
+		if d := &e.descs[i]; d.q != nil {
+			_ = e.CloseQueue(d.qd)
+		}
+	}
+	if e.net != nil {
+		e.net.Close()
+	}
+	if e.storage != nil && e.storage != e.net {
+		e.storage.Close()
+	}
+	for i, c := range e.ctl.Chunks {
+		if c != nil {
+			for j := range c {
+				e.release(&c[j])
+			}
+			mem.Unmap(unsafe.Pointer(c), unsafe.Sizeof(*c))
+			e.ops[i] = nil
+		}
+	}
+	if e.ctl.Hints != nil {
+		mem.Unmap(unsafe.Pointer(e.ctl.Hints), unsafe.Sizeof(*e.ctl.Hints))
+	}
+	mem.Unmap(unsafe.Pointer(e.ctl), unsafe.Sizeof(*e.ctl))
+	e.ctl = nil
+}
+
+// Drive polls the libOSes up to n times, and returns early once an operation completes or another thread wants in.
+func (e *Engine) Drive(n int) {
+	seq := e.ctl.Seq
+	for ; n > 0; n-- {
+		e.net.Poll()
+		if e.storage != e.net {
+			e.storage.Poll()
+		}
+		if e.ctl.Seq != seq || e.wanted() {
+			return
+		}
+	}
+}
+
+// Arm prepares for a sleep on the Fds of Control.
+func (e *Engine) Arm() {
+	e.net.Arm()
+	if e.storage != e.net {
+		e.storage.Arm()
+	}
+}
+
+// Queue makes a memory queue.
+func (e *Engine) Queue() (int32, abi.Errno) {
+	if !e.Room() {
+		return 0, unix.EMFILE
+	}
+	return e.addQueue(&memQueue{limit: e.lim.MemoryQueue})
+}
+
+// Open makes a socket or opens a file.
+func (e *Engine) Open(a *Args) (int32, abi.Errno) {
+	if !e.Room() {
+		return 0, unix.EMFILE
+	}
+	os := e.net
+	if a.Kind == KindFile {
+		os = e.storage
+	}
+	q, err := os.Open(a)
+	if err != 0 {
+		return 0, err
+	}
+	return e.addQueue(q)
+}
+
+// Socket returns the socket behind a descriptor, or ENOTSUP for a queue of another kind.
+func (e *Engine) Socket(qd int32) (Socket, abi.Errno) {
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return nil, err
+	}
+	s, ok := d.q.(Socket)
+	if !ok {
+		return nil, unix.ENOTSUP
+	}
+	return s, 0
+}
+
+// Seek moves the position of a file.
+func (e *Engine) Seek(qd int32, offset int64, whence int) abi.Errno {
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return err
+	}
+	f, ok := d.q.(File)
+	if !ok {
+		return unix.ENOTSUP
+	}
+	return f.Seek(offset, whence)
+}
+
+// Push starts to send an array.
+func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) {
+	if sga.NumSegs == 0 || sga.NumSegs > abi.MaxSegs {
+		return 0, unix.EINVAL
+	}
+	for i := uint32(0); i < sga.NumSegs; i++ {
+		if s := &sga.Segs[i]; s.Buf == nil && s.Len != 0 {
+			return 0, unix.EINVAL
+		}
+	}
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return 0, err
+	}
+	op := e.start(d, abi.OpPush)
+	if op == nil {
+		return 0, unix.ENOBUFS
+	}
+	*op.SGA() = *sga
+	return e.started(op, d.q.Push(op))
+}
+
+// Pop starts to receive an array; count limits it in bytes, 0 means the configured limit.
+func (e *Engine) Pop(qd int32, count uint32) (uint64, abi.Errno) {
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return 0, err
+	}
+	op := e.start(d, abi.OpPop)
+	if op == nil {
+		return 0, unix.ENOBUFS
+	}
+	op.Count = count
+	if b := d.q.Base(); len(b.returned) > 0 {
+		return e.fromReturned(op, b)
+	}
+	return e.started(op, d.q.Pop(op))
+}
+
+// Accept starts to accept a connection.
+func (e *Engine) Accept(qd int32) (uint64, abi.Errno) {
+	s, err := e.Socket(qd)
+	if err != 0 {
+		return 0, err
+	}
+	d, _ := e.lookup(qd)
+	op := e.start(d, abi.OpAccept)
+	if op == nil {
+		return 0, unix.ENOBUFS
+	}
+	if b := s.Base(); len(b.returned) > 0 {
+		return e.fromReturned(op, b)
+	}
+	return e.started(op, s.Accept(op))
+}
+
+// Connect starts to connect a socket.
+func (e *Engine) Connect(qd int32, addr *abi.SockaddrIn) (uint64, abi.Errno) {
+	s, err := e.Socket(qd)
+	if err != 0 {
+		return 0, err
+	}
+	d, _ := e.lookup(qd)
+	op := e.start(d, abi.OpConnect)
+	if op == nil {
+		return 0, unix.ENOBUFS
+	}
+	return e.started(op, s.Connect(op, addr))
+}
+
+// CloseQueue closes a queue and cancels what is pending on it.
+func (e *Engine) CloseQueue(qd int32) abi.Errno {
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return err
+	}
+	q := d.q
+	q.Close()
+	b := q.Base()
+	for _, l := range []*OpList{&b.Pushes, &b.Pops} {
+		for l.head != nil {
+			l.head.Complete(unix.ECANCELED)
+		}
+	}
+	for i := range b.returned {
+		e.discard(&b.returned[i].res, b.returned[i].flags)
+	}
+	b.returned = nil
+	e.removeQueue(d)
+	return 0
+}
+
+// Valid tells whether qd is an open queue.
+func (e *Engine) Valid(qd int32) bool {
+	_, err := e.lookup(qd)
+	return err == 0
+}

@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/mem"
+)
+
+// HeaderRoom is the space an Op has for the framing words of its message.
+const HeaderRoom = 12 + 4*abi.MaxSegs
+
+// Op is one operation under way. Its record, which C sees too, holds the array pushed or popped.
+type Op struct {
+	rec        *abi.Token
+	eng        *Engine
+	list       *OpList
+	next, prev *Op
+	gen        uint32
+	detached   bool
+
+	// Count limits a pop, in bytes; 0 means the configured limit.
+	Count uint32
+	// Sent is the queue's note of how far a push has come, in bytes on the wire.
+	Sent uint64
+	// Header is for the framing words of a push.
+	Header [HeaderRoom]byte
+}
+
+// SGA is the array being pushed, or to be filled by a pop.
+func (op *Op) SGA() *abi.SGArray { return &op.rec.Result.SGA }
+
+// Opcode is the kind of the operation.
+func (op *Op) Opcode() abi.Opcode { return op.rec.Result.Opcode }
+
+// Pending tells whether the operation still waits on a list.
+func (op *Op) Pending() bool { return op.list != nil }
+
+// Complete ends the operation, and takes it off its list. The Op must not be used afterwards.
+func (op *Op) Complete(err abi.Errno) {
+	if op.list != nil {
+		op.list.remove(op)
+	}
+	if op.detached {
+		mem.Free(op.SGA().Buf.Pointer())
+		return
+	}
+	rec, ctl := op.rec, op.eng.ctl
+	rec.Err = uint32(err)
+	ctl.Seq++
+	rec.Seq = ctl.Seq
+	op.eng.append(&ctl.Ready, rec)
+	atomic.StoreUint32(&rec.State, abi.TokenDone)
+}
+
+// Popped completes a pop with an array whose block the program will own. stream says that the array is a range of
+// a byte stream in one segment.
+func (op *Op) Popped(stream bool) {
+	op.rec.Flags |= abi.FlagOwned
+	if stream {
+		op.rec.Flags |= abi.FlagBytes
+	}
+	op.Complete(0)
+}
+
+// PoppedBytes completes a pop with n bytes of a block, in one segment.
+func (op *Op) PoppedBytes(block unsafe.Pointer, n uint32) {
+	s := op.SGA()
+	s.Buf, s.NumSegs = abi.PtrTo(block), 1
+	s.Segs[0] = abi.Seg{Buf: s.Buf, Len: n}
+	op.Popped(true)
+}
+
+// Accepted completes an accept with the queue of the new connection.
+func (op *Op) Accepted(q Queue, peer *abi.SockaddrIn) {
+	qd, err := op.eng.addQueue(q)
+	if err != 0 {
+		q.Close()
+		op.Complete(err)
+		return
+	}
+	*op.rec.Result.Accept() = abi.AcceptResult{QD: qd, Addr: *peer, Len: abi.SizeofSockaddrIn}
+	op.Complete(0)
+}
+
+// Detach puts a copy in the place of a pending push that is being cancelled half sent. The copy owns the rest of the
+// data, and reports to nobody. It returns nil if there is no memory.
+func (op *Op) Detach() *Op {
+	src := op.SGA()
+	block := mem.Alloc(max(src.Len(), 1))
+	if block == nil {
+		return nil
+	}
+	c := &Op{rec: &abi.Token{}, eng: op.eng, detached: true, Sent: op.Sent, Header: op.Header}
+	dst := c.SGA()
+	*dst = *src
+	dst.Buf = abi.PtrTo(block)
+	c.rec.Result.Opcode = op.Opcode()
+	at := dst.Buf
+	for i := uint32(0); i < src.NumSegs; i++ {
+		dst.Segs[i].Buf = at
+		copy(dst.Bytes(i), src.Bytes(i))
+		at += abi.Ptr(src.Segs[i].Len)
+	}
+	op.list.replace(op, c)
+	return c
+}
+
+// result is what a completed operation left behind when its token was dropped unseen.
+type result struct {
+	seq   uint64
+	flags uint32
+	res   abi.QResult
+}
+
+// give completes op with r, of which a stream pop may want a part only. It reports whether r is used up.
+func (op *Op) give(r *result) bool {
+	res := &op.rec.Result
+	if n := op.Count; r.flags&abi.FlagBytes != 0 && n != 0 && n < r.res.SGA.Segs[0].Len {
+		block := mem.Alloc(uint64(n))
+		if block == nil {
+			op.Complete(errNoMem)
+			return false
+		}
+		rest := &r.res.SGA.Segs[0]
+		copy(unsafe.Slice((*byte)(block), n), r.res.SGA.Bytes(0))
+		rest.Buf += abi.Ptr(n)
+		rest.Len -= n
+		op.PoppedBytes(block, n)
+		return false
+	}
+	res.SGA = r.res.SGA
+	op.rec.Flags |= r.flags
+	op.Complete(0)
+	return true
+}

@@ -1,0 +1,147 @@
+// Package engine owns queue descriptors, tokens and memory queues, and drives the libOSes that own everything else.
+//
+// # Call order
+//
+// New, then any number of calls, then Close. An operation begins with Push, Pop, Accept or Connect, which hand an Op
+// to a queue. The queue completes the Op at once, or keeps it on one of its lists and completes it during a later
+// LibOS.Poll. Drive calls Poll until something completes; Arm comes before the caller sleeps on the descriptors in
+// the shared Control.
+//
+// # Threading
+//
+// Nothing here locks. One thread at a time is inside an Engine, which the C front sees to with a lock that it also
+// holds while it reads completed tokens. So a libOS needs no locks either, and must not start goroutines that touch
+// its queues.
+//
+// # Adding a libOS
+//
+// Implement LibOS and Queue (and Socket or File), register a constructor in capi, and run libostest.Run.
+package engine
+
+import "github.com/libdmtr/libdmtr/runtime/abi"
+
+// Kind says what a libOS is asked to open.
+type Kind uint8
+
+// Kinds of queues a libOS opens.
+const (
+	KindStream Kind = iota
+	KindDatagram
+	KindFile
+)
+
+// Args describes a queue to open. Path, Flags and Mode are for files, with the values of open(2).
+type Args struct {
+	Kind  Kind
+	Path  string
+	Flags int
+	Mode  uint32
+}
+
+// LibOS is one kind of I/O: a leaf that the engine drives.
+type LibOS interface {
+	// Open makes an unconnected socket, or opens a file.
+	Open(a *Args) (Queue, abi.Errno)
+	// Poll lets pending operations go on as far as they can without waiting.
+	Poll()
+	// Arm is called before a wait sleeps: from then on, whatever Poll could do shows as readiness of Fds.
+	Arm()
+	// Fds are the descriptors to sleep on, readable when Poll has work. They stay the same until Close.
+	Fds() []int
+	// Close releases everything; all queues have been closed.
+	Close()
+}
+
+// Queue is one direction pair of I/O. Push and Pop either fail at once, and then have not kept the Op, or complete
+// it now or later. What they keep is on the lists of its QueueBase.
+type Queue interface {
+	// Base is the state common to all queues; embed a QueueBase to have it.
+	Base() *QueueBase
+	Push(op *Op) abi.Errno
+	Pop(op *Op) abi.Errno
+	// Cancel makes the queue forget a pending Op and the memory it borrows. The engine removes it from its list
+	// afterwards, unless the queue has put another in its place with Op.Detach.
+	Cancel(op *Op)
+	// Close releases the queue and all use of the memory that its pending Ops borrow. The engine then completes
+	// those with ECANCELED.
+	Close()
+}
+
+// Socket is a Queue with an address. The names are those of the system calls.
+type Socket interface {
+	Queue
+	Bind(addr *abi.SockaddrIn) abi.Errno
+	Listen(backlog int) abi.Errno
+	// Accept keeps Ops on the list of pops, and completes them with Op.Accepted.
+	Accept(op *Op) abi.Errno
+	// Connect keeps its Op on the list of pushes.
+	Connect(op *Op, addr *abi.SockaddrIn) abi.Errno
+	Name() (abi.SockaddrIn, abi.Errno)
+}
+
+// File is a Queue with a position.
+type File interface {
+	Queue
+	Seek(offset int64, whence int) abi.Errno
+}
+
+// QueueBase holds the pending operations of a queue, oldest first.
+type QueueBase struct {
+	Pops   OpList // pops and accepts
+	Pushes OpList // pushes and connects
+
+	returned []result // results whose tokens were dropped unseen, for the next pops
+}
+
+// Base returns b, so that a queue that embeds a QueueBase has the method of Queue.
+func (b *QueueBase) Base() *QueueBase { return b }
+
+// OpList is a first-in, first-out list of pending operations.
+type OpList struct{ head, tail *Op }
+
+// Head is the oldest operation, or nil.
+func (l *OpList) Head() *Op { return l.head }
+
+// Empty tells whether nothing is pending.
+func (l *OpList) Empty() bool { return l.head == nil }
+
+// Add appends a pending operation.
+func (l *OpList) Add(op *Op) {
+	op.list, op.prev, op.next = l, l.tail, nil
+	if l.tail == nil {
+		l.head = op
+	} else {
+		l.tail.next = op
+	}
+	l.tail = op
+}
+
+func (l *OpList) remove(op *Op) {
+	if op.prev == nil {
+		l.head = op.next
+	} else {
+		op.prev.next = op.next
+	}
+	if op.next == nil {
+		l.tail = op.prev
+	} else {
+		op.next.prev = op.prev
+	}
+	op.list, op.prev, op.next = nil, nil, nil
+}
+
+// replace puts b in the place of a.
+func (l *OpList) replace(a, b *Op) {
+	b.list, b.prev, b.next = l, a.prev, a.next
+	if a.prev == nil {
+		l.head = b
+	} else {
+		a.prev.next = b
+	}
+	if a.next == nil {
+		l.tail = b
+	} else {
+		a.next.prev = b
+	}
+	a.list, a.prev, a.next = nil, nil, nil
+}
