@@ -163,8 +163,8 @@ func (e *Engine) Socket(qd int32) (Socket, abi.Errno) {
 	return s, 0
 }
 
-// Seek moves the position of a file.
-func (e *Engine) Seek(qd int32, offset int64, whence int) abi.Errno {
+// Lseek moves the position of a file.
+func (e *Engine) Lseek(qd int32, offset int64, whence int) abi.Errno {
 	d, err := e.lookup(qd)
 	if err != 0 {
 		return err
@@ -173,7 +173,7 @@ func (e *Engine) Seek(qd int32, offset int64, whence int) abi.Errno {
 	if !ok {
 		return unix.ENOTSUP
 	}
-	return f.Seek(offset, whence)
+	return f.Lseek(offset, whence)
 }
 
 // Push starts to send an array.
@@ -182,7 +182,7 @@ func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) {
 		return 0, unix.EINVAL
 	}
 	for i := uint32(0); i < sga.NumSegs; i++ {
-		if s := &sga.Segs[i]; s.Buf == nil && s.Len != 0 {
+		if s := &sga.Segs[i]; s.Buf == 0 && s.Len != 0 {
 			return 0, unix.EINVAL
 		}
 	}

@@ -82,7 +82,7 @@ type Socket interface {
 // File is a Queue with a position.
 type File interface {
 	Queue
-	Seek(offset int64, whence int) abi.Errno
+	Lseek(offset int64, whence int) abi.Errno
 }
 
 // QueueBase holds the pending operations of a queue, oldest first.
