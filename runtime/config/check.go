@@ -1,0 +1,111 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sort"
+)
+
+var (
+	errNoLibOS   = errors.New("unknown libOS")
+	errNoStorage = errors.New("unknown libOS for files")
+)
+
+// libOS gives the proper name of a libOS. Whether it is built in is for the caller to find out.
+func libOS(name string) (string, error) {
+	switch name {
+	case "posix", "dpdk", "raw", "rdma", "spdk":
+		return name, nil
+	case "lwip":
+		return "dpdk", nil
+	}
+	return "", fmt.Errorf("%w %q, the choice is [posix dpdk lwip raw rdma spdk]", errNoLibOS, clip(name))
+}
+
+// check says which key has a value out of its range, and puts names and addresses in their usual form.
+func (c *Config) check() (key string, err error) {
+	if c.LibOS != "" {
+		if c.LibOS, err = libOS(c.LibOS); err != nil {
+			return "libos", err
+		}
+	}
+	switch c.Storage {
+	case "", "posix", "spdk":
+	default:
+		return "storage", fmt.Errorf("%w %q, the choice is [posix spdk]", errNoStorage, clip(c.Storage))
+	}
+	for _, r := range c.ranges() {
+		if r.v < r.lo || r.v > r.hi {
+			return r.key, fmt.Errorf("%d is not between %d and %d", r.v, r.lo, r.hi)
+		}
+	}
+	return c.checkAddrs()
+}
+
+type numRange struct {
+	key       string
+	v, lo, hi int
+}
+
+func (c *Config) ranges() []numRange {
+	return []numRange{
+		{"spin_us", c.SpinMicros, 0, 1_000_000},
+		{"limits.max_message", c.Limits.MaxMessage, 1, 1 << 30},
+		{"limits.max_pop", c.Limits.MaxPop, 1, c.Limits.MaxMessage},
+		{"limits.queues", c.Limits.Queues, 1, 1 << 20},
+		{"limits.tokens", c.Limits.Tokens, 1, 1 << 24},
+		{"limits.memory_queue", c.Limits.MemoryQueue, 1, 1 << 24},
+		{"spdk.namespace", c.Spdk.Namespace, 1, 1<<32 - 2},
+	}
+}
+
+func (c *Config) checkAddrs() (key string, err error) {
+	for _, a := range []struct{ key, v string }{
+		{"catnip.my_ipv4_addr", c.Catnip.MyIPv4Addr},
+		{"dpdk.host", c.Dpdk.Host},
+	} {
+		if ip, err := netip.ParseAddr(a.v); a.v != "" && (err != nil || !ip.Is4()) {
+			return a.key, fmt.Errorf("%q is no IPv4 address", clip(a.v))
+		}
+	}
+	for _, t := range []struct {
+		key string
+		m   map[string]string
+	}{
+		{"dpdk.known_hosts", c.Dpdk.KnownHosts},
+		{"lwip.known_hosts", c.Lwip.KnownHosts},
+		{"catnip.arp_table", c.Catnip.ArpTable},
+	} {
+		if err := checkHosts(t.m); err != nil {
+			return t.key, err
+		}
+	}
+	return "", nil
+}
+
+// checkHosts checks a table of MAC to IPv4 and writes the MACs as net.HardwareAddr does.
+func checkHosts(m map[string]string) error {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys) // the same file gives the same message
+	for _, k := range keys {
+		mac, err := net.ParseMAC(k)
+		if err != nil || len(mac) != 6 {
+			return fmt.Errorf("%q is no MAC address", clip(k))
+		}
+		ip := m[k]
+		if a, err := netip.ParseAddr(ip); err != nil || !a.Is4() {
+			return fmt.Errorf("%q is no IPv4 address", clip(ip))
+		}
+		delete(m, k)
+		if old, ok := m[mac.String()]; ok && old != ip {
+			return fmt.Errorf("two addresses for %v", mac)
+		}
+		m[mac.String()] = ip
+	}
+	return nil
+}

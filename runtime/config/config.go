@@ -1,0 +1,167 @@
+// Package config reads what a user may set: the environment, the arguments of dmtr_init and a YAML file.
+// docs/configuration.md describes every key; TestDocumented keeps the two together.
+package config
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is everything that can be set. Load fills in the defaults.
+type Config struct {
+	LibOS      string             `yaml:"libos"`   // "" if nothing names one; never the alias lwip
+	Storage    string             `yaml:"storage"` // libOS of files; "" for that of the network
+	Wait       WaitMode           `yaml:"wait"`
+	SpinMicros int                `yaml:"spin_us"`
+	Framing    Framing            `yaml:"framing"`
+	Ports      map[uint16]Framing `yaml:"ports"`
+	Limits     Limits             `yaml:"limits"`
+	Posix      Posix              `yaml:"posix"`
+	Dpdk       Dpdk               `yaml:"dpdk"`
+	Lwip       Lwip               `yaml:"lwip"`
+	Catnip     Catnip             `yaml:"catnip"`
+	Spdk       Spdk               `yaml:"spdk"`
+}
+
+// Limits bound what programs and peers can make the library hold.
+type Limits struct {
+	MaxMessage  int `yaml:"max_message"`  // bytes of one array in message mode
+	MaxPop      int `yaml:"max_pop"`      // bytes of one pop in stream mode and from files
+	Queues      int `yaml:"queues"`       // open queues
+	Tokens      int `yaml:"tokens"`       // tokens, pending and completed
+	MemoryQueue int `yaml:"memory_queue"` // arrays waiting in one memory queue
+}
+
+// Posix is for the posix libOS.
+type Posix struct {
+	IOUring bool `yaml:"io_uring"` // false: files go through a worker thread
+}
+
+// Dpdk is for the dpdk libOS.
+type Dpdk struct {
+	EalInit    []string          `yaml:"eal_init"`
+	Host       string            `yaml:"host"`        // own IPv4 address, if catnip.my_ipv4_addr is not set
+	KnownHosts map[string]string `yaml:"known_hosts"` // MAC to IPv4
+}
+
+// Lwip is the older home of dpdk.known_hosts.
+type Lwip struct {
+	KnownHosts map[string]string `yaml:"known_hosts"`
+}
+
+// Catnip has the addresses of the own TCP/IP stack.
+type Catnip struct {
+	MyIPv4Addr string            `yaml:"my_ipv4_addr"`
+	ArpTable   map[string]string `yaml:"arp_table"` // MAC to IPv4
+	DisableArp bool              `yaml:"disable_arp"`
+}
+
+// Spdk names the NVMe device of the spdk libOS.
+type Spdk struct {
+	Transport string `yaml:"transport"`
+	DevAddr   string `yaml:"devAddr"`
+	Namespace int    `yaml:"namespace"`
+}
+
+// Default is the configuration with nothing set.
+func Default() *Config {
+	return &Config{
+		SpinMicros: 50,
+		Limits: Limits{
+			MaxMessage:  64 << 20,
+			MaxPop:      16 << 10,
+			Queues:      1 << 16,
+			Tokens:      1 << 18,
+			MemoryQueue: 1 << 16,
+		},
+		Posix: Posix{IOUring: true},
+		Spdk:  Spdk{Transport: "PCIe", Namespace: 1},
+	}
+}
+
+// FramingFor is the framing of a TCP or UDP port: the local one of an accepted connection and of a bound
+// UDP socket, the remote one of a connection made.
+func (c *Config) FramingFor(port uint16) Framing {
+	if f, ok := c.Ports[port]; ok {
+		return f
+	}
+	return c.Framing
+}
+
+// KnownHosts joins all tables of known neighbours, MAC to IPv4.
+func (c *Config) KnownHosts() map[string]string {
+	all := make(map[string]string)
+	for _, m := range []map[string]string{c.Lwip.KnownHosts, c.Dpdk.KnownHosts, c.Catnip.ArpTable} {
+		for mac, ip := range m {
+			all[mac] = ip
+		}
+	}
+	return all
+}
+
+// WaitMode says what a waiting call does while there is nothing to report.
+type WaitMode uint8
+
+// Wait modes.
+const (
+	WaitAdaptive WaitMode = iota // spin for SpinMicros, then sleep
+	WaitSpin                     // never sleep
+	WaitBlock                    // never spin
+)
+
+var waitNames = []string{"adaptive", "spin", "block"}
+
+func (w WaitMode) String() string { return name(waitNames, int(w)) }
+
+// UnmarshalYAML reads the name of a mode.
+func (w *WaitMode) UnmarshalYAML(n *yaml.Node) error {
+	i, err := enumNode("wait mode", waitNames, n)
+	*w = WaitMode(i)
+	return err
+}
+
+// Framing says how arrays lie on a byte stream or in a datagram.
+type Framing uint8
+
+// Framings. Auto means: the first bytes received decide; sockets that connect use message mode.
+const (
+	FramingAuto Framing = iota
+	FramingMessage
+	FramingStream
+)
+
+var framingNames = []string{"auto", "message", "stream"}
+
+func (f Framing) String() string { return name(framingNames, int(f)) }
+
+// UnmarshalYAML reads the name of a framing.
+func (f *Framing) UnmarshalYAML(n *yaml.Node) error {
+	i, err := enumNode("framing", framingNames, n)
+	*f = Framing(i)
+	return err
+}
+
+func name(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("unknown(%d)", i)
+}
+
+func enum(what string, names []string, s string) (int, error) {
+	for i, n := range names {
+		if n == s {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no %s, the choice is %v", clip(s), what, names)
+}
+
+func enumNode(what string, names []string, n *yaml.Node) (int, error) {
+	i, err := enum(what, names, n.Value)
+	if err != nil || n.Kind != yaml.ScalarNode {
+		return 0, fmt.Errorf("line %d: %q is no %s, the choice is %v", n.Line, clip(n.Value), what, names)
+	}
+	return i, nil
+}
