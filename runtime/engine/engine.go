@@ -13,9 +13,10 @@ const errNoMem = unix.ENOMEM
 
 // Limits bound what a program can make the engine hold.
 type Limits struct {
-	Queues      int // open queues
-	Tokens      int // tokens in use
-	MemoryQueue int // arrays in one memory queue
+	Queues      int    // open queues
+	Tokens      int    // tokens in use
+	MemoryQueue int    // arrays in one memory queue
+	MaxMessage  uint64 // bytes of one pop, and of one array where the queue has such a limit
 }
 
 // Engine is one instance of the library.
@@ -31,7 +32,7 @@ type Engine struct {
 	tokens  int // records that exist
 }
 
-// New makes an engine over a network and a storage libOS, which may be the same.
+// New makes an engine, which needs to be attached to libOSes.
 func New(lim Limits) (*Engine, abi.Errno) {
 	e := &Engine{lim: lim}
 	e.lim.Queues = min(max(lim.Queues, 1), abi.MaxQueues)
@@ -77,7 +78,7 @@ func (e *Engine) Control() *abi.Control { return e.ctl }
 
 // Close closes every queue and both libOSes, and releases the shared memory.
 func (e *Engine) Close() {
-	for i := range e.descs {
+	for i := 0; i < len(e.descs); i++ {
 		if d := &e.descs[i]; d.q != nil {
 			_ = e.CloseQueue(d.qd)
 		}
@@ -199,7 +200,10 @@ func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) {
 }
 
 // Pop starts to receive an array; count limits it in bytes, 0 means the configured limit.
-func (e *Engine) Pop(qd int32, count uint32) (uint64, abi.Errno) {
+func (e *Engine) Pop(qd int32, count uint64) (uint64, abi.Errno) {
+	if count > e.lim.MaxMessage {
+		return 0, unix.EMSGSIZE
+	}
 	d, err := e.lookup(qd)
 	if err != 0 {
 		return 0, err
@@ -208,7 +212,7 @@ func (e *Engine) Pop(qd int32, count uint32) (uint64, abi.Errno) {
 	if op == nil {
 		return 0, unix.ENOBUFS
 	}
-	op.Count = count
+	op.Count = uint32(count)
 	if b := d.q.Base(); len(b.returned) > 0 {
 		return e.fromReturned(op, b)
 	}

@@ -1,0 +1,265 @@
+/*
+ * The entry points of libos.h: arguments are checked here, then Go is entered with the lock held. Those that read
+ * or free a completed token need not enter Go at all.
+ */
+#define _GNU_SOURCE
+#include "front.h"
+#include "token.h"
+
+#include "_cgo_export.h"
+
+#include <dlfcn.h>
+#include <dmtr/libos.h>
+#include <dmtr/wait.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dmtr_ctl *dmtr_ctl;
+
+uint64_t dmtr_enter(void)
+{
+    dmtr_lock();
+    return dmtr_ctl->seq;
+}
+
+void dmtr_leave(uint64_t seq)
+{
+    if (DMTR_UNLIKELY(dmtr_ctl->blocked != 0)) {
+        dmtrGoArm();
+        if (dmtr_ctl->seq != seq)
+            dmtr_wake_all();
+    }
+    dmtr_unlock();
+}
+
+DMTR_EXPORT int dmtr_init(int argc, char *argv[])
+{
+    if (argc < 0 || (argc > 0 && argv == NULL))
+        return EINVAL;
+    dmtr_lock();
+    int rc = EPERM;
+    if (dmtr_ctl == NULL) {
+        /* A selector library that is linked or preloaded defines this; see capi/selector. */
+        const char *selected = (const char *)dlsym(RTLD_DEFAULT, "dmtr_default_libos");
+        struct dmtr_ctl *ctl = NULL;
+        rc = dmtrGoInit(argc, argv, (char *)selected, (void **)&ctl);
+        if (rc == 0)
+            __atomic_store_n(&dmtr_ctl, ctl, __ATOMIC_RELEASE);
+    }
+    dmtr_unlock();
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_queue(int *qd_out)
+{
+    REQUIRE_INIT();
+    if (qd_out == NULL)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoQueue(qd_out);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol)
+{
+    REQUIRE_INIT();
+    if (qd_out == NULL)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoSocket(qd_out, domain, type, protocol);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_getsockname(int qd, struct sockaddr *saddr, socklen_t *size)
+{
+    REQUIRE_INIT();
+    if (qd <= 0 || saddr == NULL || size == NULL || *size > INT32_MAX)
+        return EINVAL;
+    struct sockaddr_in name;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoGetsockname(qd, &name);
+    dmtr_leave(seq);
+    if (rc == 0) {
+        memcpy(saddr, &name, *size < sizeof name ? *size : sizeof name);
+        *size = sizeof name;
+    }
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_listen(int qd, int backlog)
+{
+    REQUIRE_INIT();
+    if (qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoListen(qd, backlog);
+    dmtr_leave(seq);
+    return rc;
+}
+
+/* Copies an address that the caller gave, so that Go sees a complete one. */
+static int take_address(struct sockaddr_in *to, const struct sockaddr *from, socklen_t size)
+{
+    if (from == NULL || size < sizeof from->sa_family)
+        return EINVAL;
+    if (from->sa_family != AF_INET)
+        return EAFNOSUPPORT;
+    if (size < sizeof *to)
+        return EINVAL;
+    memcpy(to, from, sizeof *to);
+    return 0;
+}
+
+DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size)
+{
+    REQUIRE_INIT();
+    struct sockaddr_in addr;
+    if (qd <= 0)
+        return EINVAL;
+    int rc = take_address(&addr, saddr, size);
+    if (rc != 0)
+        return rc;
+    uint64_t seq = dmtr_enter();
+    rc = dmtrGoBind(qd, &addr);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd)
+{
+    REQUIRE_INIT();
+    if (qt_out == NULL || qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoAccept(qt_out, qd);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size)
+{
+    REQUIRE_INIT();
+    struct sockaddr_in addr;
+    dmtr_qtoken_t qt;
+    if (qd <= 0)
+        return EINVAL;
+    int rc = take_address(&addr, saddr, size);
+    if (rc != 0)
+        return rc;
+    uint64_t seq = dmtr_enter();
+    rc = dmtrGoConnect(&qt, qd, &addr);
+    dmtr_leave(seq);
+    return rc != 0 ? rc : dmtr_wait(NULL, qt);
+}
+
+DMTR_EXPORT int dmtr_open2(int *qd_out, const char *pathname, int flags, mode_t mode)
+{
+    REQUIRE_INIT();
+    if (qd_out == NULL || pathname == NULL)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoOpen(qd_out, (char *)pathname, flags, mode);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_open(int *qd_out, const char *pathname, int flags)
+{
+    return dmtr_open2(qd_out, pathname, flags, 0666);
+}
+
+DMTR_EXPORT int dmtr_creat(int *qd_out, const char *pathname, mode_t mode)
+{
+    return dmtr_open2(qd_out, pathname, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+DMTR_EXPORT int dmtr_close(int qd)
+{
+    REQUIRE_INIT();
+    if (qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoClose(qd);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
+{
+    if (flag_out != NULL)
+        *flag_out = 0;
+    REQUIRE_INIT();
+    if (flag_out == NULL)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    *flag_out = dmtrGoIsValid(qd);
+    dmtr_leave(seq);
+    return 0;
+}
+
+DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga)
+{
+    REQUIRE_INIT();
+    if (qt_out == NULL || sga == NULL || qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoPush(qt_out, qd, (dmtr_sgarray_t *)sga);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
+{
+    REQUIRE_INIT();
+    if (qt_out == NULL || qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoPop(qt_out, qd, 0);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
+{
+    REQUIRE_INIT();
+    if (qt_out == NULL || qd <= 0 || count == 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoPop(qt_out, qd, count);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
+{
+    REQUIRE_INIT();
+    if (qd <= 0)
+        return EINVAL;
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoLseek(qd, offset, whence);
+    dmtr_leave(seq);
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
+{
+    REQUIRE_INIT();
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoDrop(qt);
+    dmtr_leave(seq);
+    return rc;
+}
+
+/* Offsets and sizes of the shared structures, in the order in which main.go lists its own. */
+const uint32_t dmtr_shared_layout[] = {
+    sizeof(struct dmtr_token), offsetof(struct dmtr_token, state), offsetof(struct dmtr_token, hint),
+    offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
+    sizeof(struct dmtr_ctl), offsetof(struct dmtr_ctl, want), offsetof(struct dmtr_ctl, spin_ns),
+    offsetof(struct dmtr_ctl, ready), offsetof(struct dmtr_ctl, free), offsetof(struct dmtr_ctl, num_fds),
+    offsetof(struct dmtr_ctl, chunks), offsetof(struct dmtr_ctl, hints),
+    sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
+    offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len), 0,
+};

@@ -1,0 +1,36 @@
+/*
+ * The lock around the engine. Every call into Go is made with it held, and so is everything that changes the lists
+ * of tokens. Uncontended it costs two atomic instructions.
+ *
+ * A thread that waits for the lock is counted in dmtr_ctl->want, which makes the engine return early from a spin.
+ */
+#ifndef DMTR_LOCK_H
+#define DMTR_LOCK_H
+
+#include "shared.h"
+
+#include <stdint.h>
+
+/* 0 free, 1 held, 2 held and perhaps waited for. */
+extern uint32_t dmtr_lock_word;
+
+void dmtr_lock_slow(void);
+void dmtr_unlock_slow(void);
+
+static inline void dmtr_lock(void)
+{
+    uint32_t expected = 0;
+    if (!__atomic_compare_exchange_n(&dmtr_lock_word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        dmtr_lock_slow();
+}
+
+static inline void dmtr_unlock(void)
+{
+    if (__atomic_exchange_n(&dmtr_lock_word, 0, __ATOMIC_RELEASE) == 2)
+        dmtr_unlock_slow();
+}
+
+/* Lets the threads that wait for the lock have it before the caller takes it again. */
+void dmtr_lock_yield(void);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Memory that the Go engine and the C front share: the twin of runtime/abi/shared.go, checked against it when the
+ * library starts (see dmtr_shared_layout in front.c).
+ */
+#ifndef DMTR_SHARED_H
+#define DMTR_SHARED_H
+
+#include <dmtr/types.h>
+#include <stdint.h>
+
+enum { TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE };
+
+enum {
+    FLAG_OWNED = 1, /* the result owns the heap block in sga_buf until somebody takes it */
+    FLAG_BYTES = 2,
+    FLAG_SEEN = 4,  /* dmtr_poll has reported the result */
+    FLAG_PARKED = 8 /* on the parked list instead of the ready list */
+};
+
+#define TOKEN_NONE UINT32_MAX
+
+/* One operation: two cache lines. Its links are indices of other records. */
+struct dmtr_token {
+    uint64_t seq;
+    uint32_t state;
+    uint32_t err;
+    uint32_t hint;
+    uint32_t prev, next;
+    uint32_t flags;
+    dmtr_qresult_t result;
+};
+
+#define INDEX_BITS 20
+#define INDEX_MASK ((1u << INDEX_BITS) - 1)
+#define CHUNK_BITS 10
+#define CHUNK_TOKENS (1u << CHUNK_BITS)
+#define MAX_CHUNKS (1u << (INDEX_BITS - CHUNK_BITS))
+#define MAX_WAIT_FDS 8
+
+struct dmtr_list {
+    uint32_t head, tail, count;
+};
+
+enum { WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK };
+
+struct dmtr_ctl {
+    uint64_t seq;
+    uint32_t want;
+    uint32_t blocked;
+    uint32_t wait_mode;
+    uint32_t spin_ns;
+    struct dmtr_list ready, parked, free;
+    uint32_t num_fds;
+    int32_t fds[MAX_WAIT_FDS];
+    struct dmtr_token *chunks[MAX_CHUNKS];
+    uint32_t (*hints)[2];
+};
+
+/* Set once dmtr_init() has succeeded. */
+extern struct dmtr_ctl *dmtr_ctl;
+
+#endif

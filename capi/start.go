@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/posix"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+// libOSes are those built in, by the names of configuration.
+var libOSes = map[string]func(*engine.Engine, *config.Config) (engine.LibOS, abi.Errno){
+	"posix": posix.New,
+}
+
+const defaultLibOS = "posix"
+
+// startError is why dmtr_init failed.
+type startError struct {
+	errno abi.Errno
+	text  string
+}
+
+func (e *startError) Error() string { return fmt.Sprintf("%s: %v", e.text, e.errno) }
+
+// start makes the engine as the arguments of dmtr_init, the environment and the configuration file have it.
+func start(args []string, selected string) (*engine.Engine, error) {
+	cfg, err := config.Load(args, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.LibOS == "" {
+		cfg.LibOS = selected
+	}
+	if cfg.LibOS == "" {
+		cfg.LibOS = defaultLibOS
+	}
+	if cfg.Storage == "" {
+		cfg.Storage = cfg.LibOS
+	}
+	e, errno := engine.New(engine.Limits{
+		Queues:      cfg.Limits.Queues,
+		Tokens:      cfg.Limits.Tokens,
+		MemoryQueue: cfg.Limits.MemoryQueue,
+		MaxMessage:  uint64(cfg.Limits.MaxMessage),
+	})
+	if errno != 0 {
+		return nil, &startError{errno, "cannot start"}
+	}
+	net, err := newLibOS(e, cfg, cfg.LibOS)
+	if err != nil {
+		e.Close()
+		return nil, err
+	}
+	storage := net
+	if cfg.Storage != cfg.LibOS {
+		if storage, err = newLibOS(e, cfg, cfg.Storage); err != nil {
+			net.Close()
+			e.Close()
+			return nil, err
+		}
+	}
+	if errno := e.Attach(net, storage); errno != 0 {
+		e.Close()
+		return nil, &startError{errno, "too many descriptors to wait for"}
+	}
+	ctl := e.Control()
+	ctl.WaitMode = uint32(cfg.Wait)
+	ctl.SpinNs = uint32(cfg.SpinMicros) * 1000
+	return e, nil
+}
+
+func newLibOS(e *engine.Engine, cfg *config.Config, name string) (engine.LibOS, error) {
+	make, ok := libOSes[name]
+	if !ok {
+		return nil, &startError{unix.ENODEV, "libOS " + name + " is not built into this library"}
+	}
+	os, errno := make(e, cfg)
+	if errno != 0 {
+		return nil, &startError{errno, "libOS " + name + " cannot start"}
+	}
+	return os, nil
+}

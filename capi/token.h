@@ -1,0 +1,86 @@
+/* Token records as the front sees them. All but token_find are called with the lock held. */
+#ifndef DMTR_TOKEN_H
+#define DMTR_TOKEN_H
+
+#include "shared.h"
+
+#include <dmtr/sys/gcc.h>
+
+static inline struct dmtr_token *token_at(uint32_t i)
+{
+    return &dmtr_ctl->chunks[i >> CHUNK_BITS][i & (CHUNK_TOKENS - 1)];
+}
+
+static inline uint32_t token_index(const struct dmtr_token *t)
+{
+    return (uint32_t)t->result.qr_qt & INDEX_MASK;
+}
+
+/* The record of a token, or NULL. */
+static inline struct dmtr_token *token_find(dmtr_qtoken_t qt)
+{
+    uint32_t i = (uint32_t)qt & INDEX_MASK;
+    struct dmtr_token *chunk = dmtr_ctl->chunks[i >> CHUNK_BITS];
+    if (DMTR_UNLIKELY(chunk == NULL))
+        return NULL;
+    struct dmtr_token *t = &chunk[i & (CHUNK_TOKENS - 1)];
+    if (DMTR_UNLIKELY(t->result.qr_qt != qt || __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == TOKEN_FREE))
+        return NULL;
+    return t;
+}
+
+static inline int token_done(const struct dmtr_token *t)
+{
+    return __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == TOKEN_DONE;
+}
+
+static inline void list_append(struct dmtr_list *l, struct dmtr_token *t)
+{
+    uint32_t i = token_index(t);
+    t->prev = l->tail;
+    t->next = TOKEN_NONE;
+    if (l->tail == TOKEN_NONE)
+        l->head = i;
+    else
+        token_at(l->tail)->next = i;
+    l->tail = i;
+    l->count++;
+}
+
+static inline void list_unlink(struct dmtr_list *l, struct dmtr_token *t)
+{
+    if (t->prev == TOKEN_NONE)
+        l->head = t->next;
+    else
+        token_at(t->prev)->next = t->next;
+    if (t->next == TOKEN_NONE)
+        l->tail = t->prev;
+    else
+        token_at(t->next)->prev = t->prev;
+    l->count--;
+}
+
+/* Moves a completed token that no array held to the parked list. */
+static inline void token_park(struct dmtr_token *t)
+{
+    list_unlink(&dmtr_ctl->ready, t);
+    list_append(&dmtr_ctl->parked, t);
+    __atomic_fetch_or(&t->flags, FLAG_PARKED, __ATOMIC_RELAXED); /* dmtr_poll sets a flag without the lock */
+}
+
+/* Frees the record of a completed token whose result has been handed out. */
+static inline void token_release(struct dmtr_token *t)
+{
+    list_unlink(t->flags & FLAG_PARKED ? &dmtr_ctl->parked : &dmtr_ctl->ready, t);
+    __atomic_store_n(&t->state, TOKEN_FREE, __ATOMIC_RELEASE);
+    list_append(&dmtr_ctl->free, t);
+}
+
+/* Remembers where an array held a token, for the next one of its queue and direction. */
+static inline void token_found_at(struct dmtr_token *t, uint32_t offset)
+{
+    int dir = t->result.qr_opcode == DMTR_OPC_POP || t->result.qr_opcode == DMTR_OPC_ACCEPT;
+    dmtr_ctl->hints[(uint32_t)t->result.qr_qd & INDEX_MASK][dir] = offset;
+}
+
+#endif

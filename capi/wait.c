@@ -1,0 +1,311 @@
+/*
+ * Waiting. A wait looks for its tokens, drives the engine for a while, looks again, and in the end sleeps, as the
+ * wait mode has it. It sleeps here and not in Go, so that signal handlers run on the program's own stack and no Go
+ * processor is held.
+ */
+#define _GNU_SOURCE
+#include "front.h"
+#include "token.h"
+#include "waiter.h"
+
+#include "_cgo_export.h"
+
+#include <dmtr/latency.h>
+#include <dmtr/libos.h>
+#include <dmtr/wait.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPIN_ROUNDS = 64,      /* polls of the devices in one stay in Go */
+    YIELD_AFTER_NS = 10000, /* an adaptive spin longer than this lets others have the core */
+    POLL_EVERY = 32,       /* results handed out from memory before the devices are polled all the same */
+    WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
+    WALK_SLICE = 64,       /* tokens of a longer one looked at between polls */
+    WALK_PAUSE_MS = 1,     /* longest sleep while part of the array has not been looked at */
+    SEARCHES = 4           /* searches of the whole array for one token, a call */
+};
+
+/* Results handed out since the devices were last polled. */
+static uint32_t unpolled;
+
+/* Where wait_any last found a token; the program tends to put the next one there. */
+static uint32_t last_offset;
+
+/* Tokens parked so far. */
+static uint64_t parks;
+
+static void drive(int rounds)
+{
+    unpolled = 0;
+    dmtrGoDrive(rounds);
+}
+
+/* Hands out a completed token's result, and frees the token. */
+static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
+{
+    int err = (int)t->err;
+    int accepted = 0;
+    if (qr_out != NULL)
+        *qr_out = t->result;
+    else if (t->flags & FLAG_OWNED && !(t->flags & FLAG_SEEN))
+        free(t->result.qr_value.sga.sga_buf);
+    else if (t->result.qr_opcode == DMTR_OPC_ACCEPT && err == 0)
+        accepted = t->result.qr_value.ares.qd;
+    token_release(t);
+    if (accepted != 0)
+        dmtrGoClose(accepted);
+    if (++unpolled >= POLL_EVERY) {
+        uint64_t seq = dmtr_ctl->seq;
+        drive(1);
+        if (dmtr_ctl->blocked != 0 && dmtr_ctl->seq != seq)
+            dmtr_wake_all();
+    }
+    return err;
+}
+
+/* Reports a token that does not exist. */
+static int unknown(dmtr_qtoken_t qt, dmtr_qresult_t *qr_out)
+{
+    if (qr_out != NULL) {
+        memset(qr_out, 0, sizeof *qr_out);
+        qr_out->qr_qd = (int)QT2QD(qt);
+        qr_out->qr_qt = qt;
+    }
+    return ENOENT;
+}
+
+/* How one wait has passed its time so far. */
+struct wait {
+    uint64_t seq;      /* completions there were when the tokens were last looked at */
+    uint64_t start_ns; /* of an adaptive spin */
+    uint32_t max_ms;   /* longest sleep; 0: any length */
+    int awake;         /* do not sleep */
+};
+
+/* Whether the spin of an adaptive wait has lasted long enough. */
+static int spun_enough(struct wait *w, int *yield)
+{
+    uint64_t now = dmtr_now_ns();
+    if (w->start_ns == 0)
+        w->start_ns = now;
+    *yield = now - w->start_ns > YIELD_AFTER_NS;
+    return now - w->start_ns >= waiter_budget_ns();
+}
+
+/*
+ * One step of waiting, with the lock held, which it may let go for a while. Returns when something may have completed
+ * or after a short time.
+ */
+static void step(struct wait *w)
+{
+    uint32_t mode = dmtr_ctl->wait_mode;
+    drive(mode == WAIT_BLOCK ? 1 : SPIN_ROUNDS);
+    if (dmtr_ctl->seq != w->seq) {
+        if (dmtr_ctl->blocked != 0)
+            dmtr_wake_all();
+        return;
+    }
+    int yield = 0;
+    if (!w->awake && (mode == WAIT_BLOCK || (mode == WAIT_ADAPTIVE && spun_enough(w, &yield)))) {
+        waiter_sleep(w->max_ms);
+        w->start_ns = 0;
+    } else if (yield || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0) {
+        dmtr_unlock();
+        if (yield)
+            sched_yield();
+        dmtr_lock_yield();
+        dmtr_lock();
+    }
+}
+
+DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+{
+    REQUIRE_INIT();
+    struct wait w = {0, 0, 0, 0};
+    dmtr_lock();
+    for (;;) {
+        w.seq = dmtr_ctl->seq;
+        struct dmtr_token *t = token_find(qt);
+        if (t == NULL || token_done(t)) {
+            int rc = t == NULL ? unknown(qt, qr_out) : take(t, qr_out);
+            dmtr_unlock();
+            return rc;
+        }
+        step(&w);
+    }
+}
+
+DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+{
+    REQUIRE_INIT();
+    struct dmtr_token *t = token_find(qt);
+    if (t == NULL)
+        return unknown(qt, qr_out);
+    if (DMTR_UNLIKELY(!token_done(t))) {
+        uint64_t seq = dmtr_enter();
+        drive(1);
+        dmtr_leave(seq);
+        if (token_find(qt) == NULL)
+            return unknown(qt, qr_out);
+        if (!token_done(t))
+            return EAGAIN;
+    }
+    if (qr_out != NULL) {
+        if (!(__atomic_load_n(&t->flags, __ATOMIC_RELAXED) & FLAG_SEEN))
+            __atomic_fetch_or(&t->flags, FLAG_SEEN, __ATOMIC_RELAXED);
+        *qr_out = t->result;
+    }
+    return (int)t->err;
+}
+
+/* One call of wait_any. */
+struct any {
+    const dmtr_qtoken_t *qts;
+    uint32_t n;
+    uint32_t walk_at, walk_left; /* the part of the array not looked at yet */
+    uint32_t searches;
+    uint64_t parks; /* those parked when the array was last known to hold none of them */
+};
+
+/* The place of a value in the array, or -1. */
+static int64_t search(const dmtr_qtoken_t *q, uint32_t n, dmtr_qtoken_t v)
+{
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        if ((q[i] == v) | (q[i + 1] == v) | (q[i + 2] == v) | (q[i + 3] == v) | (q[i + 4] == v) | (q[i + 5] == v) |
+            (q[i + 6] == v) | (q[i + 7] == v))
+            break;
+    for (; i < n; i++)
+        if (q[i] == v)
+            return i;
+    return -1;
+}
+
+/* Looks for a token where it, or one like it, was before. */
+static int64_t guess(const struct any *a, const struct dmtr_token *t)
+{
+    dmtr_qtoken_t qt = t->result.qr_qt;
+    if (t->hint < a->n && a->qts[t->hint] == qt)
+        return t->hint;
+    if (last_offset < a->n && a->qts[last_offset] == qt)
+        return last_offset;
+    return a->qts[a->n - 1] == qt ? (int64_t)a->n - 1 : -1;
+}
+
+/* The oldest ready token that the array holds. Others are parked: they are looked at in walks from now on. */
+static struct dmtr_token *from_ready(struct any *a, int64_t *at)
+{
+    while (dmtr_ctl->ready.head != TOKEN_NONE) {
+        struct dmtr_token *t = token_at(dmtr_ctl->ready.head);
+        if ((*at = guess(a, t)) >= 0)
+            return t;
+        if (a->searches < SEARCHES) {
+            a->searches++;
+            if ((*at = search(a->qts, a->n, t->result.qr_qt)) >= 0)
+                return t;
+            a->parks++;
+        }
+        token_park(t);
+        parks++;
+    }
+    return NULL;
+}
+
+/*
+ * Looks at the next tokens of the array, at most count: finds what has completed, the oldest first, and tokens that do
+ * not exist, for which it returns 1.
+ */
+static int walk(struct any *a, uint32_t count, struct dmtr_token **found, int64_t *at)
+{
+    if (count > a->walk_left)
+        count = a->walk_left;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t here = a->walk_at;
+        struct dmtr_token *t = token_find(a->qts[here]);
+        if (t == NULL) {
+            *at = here;
+            *found = NULL;
+            return 1;
+        }
+        if (token_done(t) && (*found == NULL || t->seq < (*found)->seq)) {
+            *found = t;
+            *at = here;
+        }
+        if (++a->walk_at == a->n)
+            a->walk_at = 0;
+        a->walk_left--;
+    }
+    return 0;
+}
+
+/* Looks for a completed token, or one that does not exist (1). */
+static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at)
+{
+    *found = NULL;
+    if (a->parks != parks) { /* by another thread, or by this one unseen: they may be in the array */
+        a->parks = parks;
+        a->walk_left = a->n;
+    }
+    /* Parked tokens get their turn even when others are always ready. */
+    int bad = 0;
+    if (first && a->n <= WALK_AT_ONCE)
+        bad = walk(a, a->n, found, at);
+    else if (!first || dmtr_ctl->parked.count != 0)
+        bad = walk(a, first ? WALK_AT_ONCE : WALK_SLICE, found, at);
+    if (!bad && *found == NULL)
+        *found = from_ready(a, at);
+    return bad;
+}
+
+DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts)
+{
+    static uint32_t cursor; /* where the walks of long arrays go on */
+    REQUIRE_INIT();
+    if (qts == NULL || num_qts <= 0)
+        return EINVAL;
+    uint32_t n = (uint32_t)num_qts;
+    struct any a = {qts, n, 0, n, 0, 0};
+    struct wait w = {0, 0, 0, 0};
+    struct dmtr_token *t;
+    int64_t at = 0;
+    dmtr_lock();
+    a.parks = parks;
+    if (n > WALK_AT_ONCE)
+        a.walk_at = cursor % n;
+    int rc;
+    for (int first = 1;; first = 0) {
+        w.seq = dmtr_ctl->seq;
+        int bad = look(&a, first, &t, &at);
+        if (bad || t != NULL) {
+            cursor = a.walk_at;
+            last_offset = (uint32_t)at;
+            if (t != NULL)
+                token_found_at(t, (uint32_t)at);
+            rc = bad ? unknown(qts[at], qr_out) : take(t, qr_out);
+            break;
+        }
+        w.awake = a.walk_left != 0 && dmtr_ctl->parked.count != 0;
+        w.max_ms = a.walk_left != 0 ? WALK_PAUSE_MS : 0;
+        step(&w);
+    }
+    dmtr_unlock();
+    if (ready_offset != NULL)
+        *ready_offset = (int)at;
+    return rc;
+}
+
+DMTR_EXPORT int dmtr_wait_all(dmtr_qresult_t *qr_out, dmtr_qtoken_t *qts, int num_qts)
+{
+    REQUIRE_INIT();
+    if (qts == NULL || num_qts <= 0)
+        return EINVAL;
+    int first = 0;
+    for (int i = 0; i < num_qts; i++) {
+        int rc = dmtr_wait(qr_out == NULL ? NULL : &qr_out[i], qts[i]);
+        if (first == 0)
+            first = rc;
+    }
+    return first;
+}

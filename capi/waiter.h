@@ -1,0 +1,16 @@
+/* Threads asleep in a wait. */
+#ifndef DMTR_WAITER_H
+#define DMTR_WAITER_H
+
+#include <stdint.h>
+
+/*
+ * Sleeps until a device has work, another thread wakes the sleepers, a signal was handled, or max_ms has passed (0: no
+ * limit). Called with the lock held, which it lets go meanwhile.
+ */
+void waiter_sleep(uint32_t max_ms);
+
+/* How long an adaptive wait should spin before it sleeps, by what the last sleeps were like. */
+uint64_t waiter_budget_ns(void);
+
+#endif

@@ -1,0 +1,192 @@
+// Package posix is the libOS over kernel sockets and files.
+//
+// Sockets are non-blocking, and receive in one of two ways. A few sockets that lately had traffic are hot: each Poll
+// asks the kernel for their data outright, which finds it soonest and costs one system call. All others are armed,
+// which means that an edge-triggered epoll set watches them, so that their number costs nothing. A pending operation is always on a socket
+// that is hot or armed. A socket is armed when it stays quiet, when it cannot be hot, when its send buffer is
+// full, or before the thread sleeps.
+package posix
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+const (
+	hotSockets = 2
+	// hotMisses is how many fruitless receives in a row cool a socket down: some 100 µs of polling.
+	hotMisses = 512
+	// epollEvery is how many polls of hot sockets go to one look at the epoll set.
+	epollEvery = 4
+	maxEvents  = 64
+	scratchLen = 64 << 10
+)
+
+// LibOS is the posix libOS.
+type LibOS struct {
+	cfg     *config.Config
+	eng     *engine.Engine
+	epfd    int
+	events  [maxEvents]unix.EpollEvent
+	watched []watch
+	spare   []int32 // unused places in watched
+	armed   int     // entries in the epoll set
+	hot     [hotSockets]*sock
+	numHot  int
+	tick    uint32
+	scratch []byte // for one receive or small send
+	spills  [][]byte
+	iov     [2 * abi.MaxSegs]unix.Iovec
+	msg     unix.Msghdr
+}
+
+// watch is a place that the events of one descriptor name. The generation tells late events of a closed one.
+type watch struct {
+	p   pollable
+	gen int32
+}
+
+// pollable is told of epoll events.
+type pollable interface{ ready(events uint32) }
+
+// New makes the libOS.
+func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err.(abi.Errno)
+	}
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, scratch: make([]byte, scratchLen)}, 0
+}
+
+// Open implements engine.LibOS.
+func (o *LibOS) Open(a *engine.Args) (engine.Queue, abi.Errno) {
+	switch a.Kind {
+	case engine.KindStream:
+		return newTCP(o)
+	case engine.KindDatagram:
+		return newUDP(o)
+	}
+	return nil, unix.ENOTSUP
+}
+
+// Fds implements engine.LibOS.
+func (o *LibOS) Fds() []int { return []int{o.epfd} }
+
+// Close implements engine.LibOS.
+func (o *LibOS) Close() { _ = unix.Close(o.epfd) }
+
+// Arm implements engine.LibOS.
+func (o *LibOS) Arm() {
+	for _, s := range o.hot[:o.numHot] {
+		if !s.Pops.Empty() {
+			s.arm()
+		}
+	}
+}
+
+// Poll implements engine.LibOS.
+func (o *LibOS) Poll() {
+	for i := 0; i < o.numHot; {
+		s := o.hot[i]
+		switch s.misses++; {
+		case s.Pops.Empty():
+			o.cool(s)
+		case s.misses > hotMisses:
+			s.arm()
+			o.cool(s)
+		default:
+			s.h.receive()
+		}
+		if i < o.numHot && o.hot[i] == s {
+			i++
+		}
+	}
+	o.tick++
+	if o.armed > 0 && (o.numHot == 0 || o.tick%epollEvery == 0) {
+		o.look()
+	}
+}
+
+// look handles what the epoll set has to report.
+func (o *LibOS) look() {
+	r, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
+	n := int(r)
+	if n <= 0 {
+		return
+	}
+	for i := range o.events[:n] {
+		ev := &o.events[i]
+		if w := &o.watched[ev.Fd]; w.gen == ev.Pad && w.p != nil {
+			w.p.ready(ev.Events)
+		}
+	}
+	if n == 1 {
+		o.warm(o.events[0].Fd)
+	}
+}
+
+// warm makes the only socket with an event hot, if there is room: the next message may well be its, too.
+func (o *LibOS) warm(place int32) {
+	if h, ok := o.watched[place].p.(handler); ok && o.numHot < hotSockets {
+		if s := h.socket(); !s.hot && s.streaming {
+			o.heat(s)
+		}
+	}
+}
+
+func (o *LibOS) heat(s *sock) {
+	s.hot, s.misses = true, 0
+	o.hot[o.numHot] = s
+	o.numHot++
+}
+
+func (o *LibOS) cool(s *sock) {
+	s.hot = false
+	for i, h := range o.hot[:o.numHot] {
+		if h == s {
+			o.numHot--
+			o.hot[i] = o.hot[o.numHot]
+			o.hot[o.numHot] = nil
+			return
+		}
+	}
+}
+
+// watch adds a descriptor to the epoll set. Its events go to p until unwatch.
+func (o *LibOS) watch(fd int, p pollable, events uint32) (place int32, err abi.Errno) {
+	if n := len(o.spare); n > 0 {
+		place = o.spare[n-1]
+		o.spare = o.spare[:n-1]
+	} else {
+		place = int32(len(o.watched))
+		o.watched = append(o.watched, watch{})
+	}
+	w := &o.watched[place]
+	w.p = p
+	ev := unix.EpollEvent{Events: events, Fd: place, Pad: w.gen}
+	_, _, err = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(o.epfd), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	o.armed++
+	if err != 0 {
+		o.forget(place)
+	}
+	return place, err
+}
+
+// unwatch takes a descriptor out of the epoll set. Closing it would not do if a child process has a copy.
+func (o *LibOS) unwatch(fd int, place int32) {
+	var ev unix.EpollEvent
+	_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(o.epfd), unix.EPOLL_CTL_DEL, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	o.forget(place)
+}
+
+func (o *LibOS) forget(place int32) {
+	o.watched[place].p = nil
+	o.watched[place].gen++
+	o.spare = append(o.spare, place)
+	o.armed--
+}

@@ -1,0 +1,196 @@
+package posix
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+// sock is what TCP and UDP sockets have in common.
+type sock struct {
+	engine.QueueBase
+	os        *LibOS
+	h         handler
+	fd        int
+	place     int32 // in LibOS.watched, while armed
+	armed     bool
+	hot       bool
+	misses    int
+	bound     bool
+	streaming bool // receives data, so being hot may pay
+	// While armed: what epoll has reported and no EAGAIN has taken back.
+	readable, writable bool
+	hup                bool // the kernel has an end or an error to report
+}
+
+// handler is the part of a socket that differs by protocol.
+type handler interface {
+	pollable
+	socket() *sock
+	// receive completes pops as long as the kernel has something for them.
+	receive()
+}
+
+func (s *sock) socket() *sock { return s }
+
+func (s *sock) open(o *LibOS, h handler, typ int) abi.Errno {
+	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err.(abi.Errno)
+	}
+	s.os, s.h, s.fd = o, h, fd
+	return 0
+}
+
+// Bind implements engine.Socket.
+func (s *sock) Bind(addr *abi.SockaddrIn) abi.Errno {
+	if s.bound {
+		return unix.EINVAL
+	}
+	_, _, err := unix.RawSyscall(unix.SYS_BIND, uintptr(s.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
+	s.bound = err == 0
+	return err
+}
+
+// Name implements engine.Socket.
+func (s *sock) Name() (name abi.SockaddrIn, err abi.Errno) {
+	size := abi.SizeofSockaddrIn
+	_, _, err = unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(s.fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	return name, err
+}
+
+// Close implements engine.Queue.
+func (s *sock) Close() {
+	s.disarm()
+	if s.hot {
+		s.os.cool(s)
+	}
+	_ = unix.Close(s.fd)
+}
+
+// arm puts the socket into the epoll set; what it is ready for already will be reported, too. If that fails, so do
+// the operations that would have to wait.
+func (s *sock) arm() {
+	if s.armed {
+		return
+	}
+	place, err := s.os.watch(s.fd, s.h, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	if err != 0 {
+		s.fail(&s.Pops, err)
+		s.fail(&s.Pushes, err)
+		return
+	}
+	s.armed, s.place = true, place
+	s.readable, s.writable = false, false
+}
+
+func (s *sock) disarm() {
+	if s.armed {
+		s.os.unwatch(s.fd, s.place)
+		s.armed = false
+	}
+}
+
+func (s *sock) fail(l *engine.OpList, err abi.Errno) {
+	for op := l.Head(); op != nil; op = l.Head() {
+		op.Complete(err)
+	}
+}
+
+// awaitData sees to it that data for a pop that has just been queued is noticed.
+func (s *sock) awaitData() {
+	switch {
+	case s.armed && s.readable:
+		s.h.receive()
+	case s.armed || s.hot:
+	case s.os.numHot < hotSockets:
+		s.os.heat(s)
+	default:
+		s.arm()
+	}
+}
+
+// mayRead tells whether the kernel is worth asking for data.
+func (s *sock) mayRead() bool { return !s.armed || s.readable || s.hot }
+
+// mayWrite tells whether the kernel is worth asking to take data.
+func (s *sock) mayWrite() bool { return !s.armed || s.writable }
+
+// blockedWrite is called when the kernel takes no more data.
+func (s *sock) blockedWrite() {
+	s.writable = false
+	s.arm()
+}
+
+// note keeps what an event says.
+func (s *sock) note(events uint32) {
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.readable = true
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.writable = true
+	}
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.hup = true
+	}
+}
+
+// got is called after a receive that brought n of the bytes that there was room for. A stream that brought less
+// is drained, unless it has ended, too.
+func (s *sock) got(n, room int) {
+	s.misses = 0
+	if n < room && !s.hup {
+		s.readable = false
+	}
+}
+
+// recv receives into p; EAGAIN if there is nothing.
+func (s *sock) recv(p []byte) (int, abi.Errno) {
+	for {
+		r, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		switch err {
+		case 0:
+			return int(r), 0
+		case unix.EINTR:
+		case unix.EAGAIN:
+			s.readable = false
+			return 0, err
+		default:
+			return 0, err
+		}
+	}
+}
+
+// send sends bytes, to an address or, if that is nil, to the peer.
+func (s *sock) send(p []byte, to *abi.SockaddrIn) (int, abi.Errno) {
+	size := uintptr(0)
+	if to != nil {
+		size = uintptr(abi.SizeofSockaddrIn)
+	}
+	for {
+		r, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(to)), size)
+		if err != unix.EINTR {
+			return int(r), err
+		}
+	}
+}
+
+// sendv sends the first n entries of LibOS.iov likewise.
+func (s *sock) sendv(n int, to *abi.SockaddrIn) (int, abi.Errno) {
+	m := &s.os.msg
+	*m = unix.Msghdr{Iov: &s.os.iov[0]}
+	m.SetIovlen(n)
+	if to != nil {
+		m.Name, m.Namelen = (*byte)(unsafe.Pointer(to)), abi.SizeofSockaddrIn
+	}
+	for {
+		r, _, err := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(m)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			return int(r), err
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package posix
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+type tcpState uint8
+
+const (
+	tcpFresh tcpState = iota
+	tcpListening
+	tcpConnecting
+	tcpConnected
+)
+
+// tcp is a TCP socket. How it receives is in tcp_recv.go, how it sends in tcp_send.go.
+type tcp struct {
+	sock
+	state tcpState
+	mode  config.Framing // of a listener: that of the connections it accepts
+
+	dec     framing.Decoder // message mode: the message under way
+	prefix  [3]byte         // auto mode: bytes that may be the beginning of the magic
+	nprefix int
+	spill   []byte    // received, but beyond what the pops so far wanted; the end of a buffer of LibOS.spills
+	ended   abi.Errno // why nothing more can be received
+}
+
+func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
+	t := &tcp{}
+	if err := t.open(o, t, unix.SOCK_STREAM); err != 0 {
+		return nil, err
+	}
+	return t, 0
+}
+
+// Bind implements engine.Socket. A server may take its port again while old connections linger, as servers expect.
+func (t *tcp) Bind(addr *abi.SockaddrIn) abi.Errno {
+	if t.state != tcpFresh {
+		return unix.EINVAL
+	}
+	if err := unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return errnoOf(err)
+	}
+	return t.sock.Bind(addr)
+}
+
+// Listen implements engine.Socket. Accepted sockets inherit TCP_NODELAY.
+func (t *tcp) Listen(backlog int) abi.Errno {
+	if t.state == tcpConnecting || t.state == tcpConnected || !t.bound {
+		return unix.EINVAL
+	}
+	t.noDelay()
+	if err := unix.Listen(t.fd, backlog); err != nil {
+		return errnoOf(err)
+	}
+	t.state = tcpListening
+	if name, err := t.Name(); err == 0 {
+		t.mode = t.os.cfg.FramingFor(port(&name))
+	}
+	t.arm()
+	return 0
+}
+
+func (t *tcp) noDelay() { _ = unix.SetsockoptInt(t.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+
+// Accept implements engine.Socket.
+func (t *tcp) Accept(op *engine.Op) abi.Errno {
+	if t.state != tcpListening {
+		return unix.EINVAL
+	}
+	t.Pops.Add(op)
+	if !t.armed {
+		t.arm()
+	} else if t.readable {
+		t.accept()
+	}
+	return 0
+}
+
+// accept completes accepts as long as there are connections.
+func (t *tcp) accept() {
+	for op := t.Pops.Head(); op != nil; op = t.Pops.Head() {
+		if !t.os.eng.Room() {
+			op.Complete(unix.EMFILE)
+			continue
+		}
+		var peer abi.SockaddrIn
+		size := abi.SizeofSockaddrIn
+		fd, _, err := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(t.fd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)),
+			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch err {
+		case 0:
+			op.Accepted(t.accepted(int(fd)), &peer)
+		case unix.EAGAIN:
+			t.readable = false
+			return
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.ENETUNREACH:
+			// A connection that failed before it was accepted, or a signal: the next one, please (accept(2)).
+		default:
+			op.Complete(err)
+		}
+	}
+}
+
+func (t *tcp) accepted(fd int) *tcp {
+	c := &tcp{state: tcpConnected, mode: t.mode}
+	c.os, c.h, c.fd, c.bound, c.streaming = t.os, c, fd, true, true
+	return c
+}
+
+func port(a *abi.SockaddrIn) uint16 { return uint16(a.Port[0])<<8 | uint16(a.Port[1]) }
+
+// Connect implements engine.Socket.
+func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
+	switch t.state {
+	case tcpListening:
+		return unix.EINVAL
+	case tcpConnecting, tcpConnected:
+		return unix.EPERM
+	}
+	t.noDelay()
+	t.mode = t.os.cfg.FramingFor(port(addr))
+	if t.mode == config.FramingAuto {
+		t.mode = config.FramingMessage
+	}
+	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
+	t.state = tcpConnecting
+	t.Pushes.Add(op)
+	if err == unix.EINPROGRESS || err == unix.EINTR {
+		t.arm()
+		return 0
+	}
+	t.connected(err)
+	return 0
+}
+
+// connected ends a connect. After a failure the socket is as new.
+func (t *tcp) connected(err abi.Errno) {
+	t.disarm()
+	t.state = tcpFresh
+	if err == 0 {
+		t.state, t.bound, t.streaming = tcpConnected, true, true
+	}
+	if op := t.Pushes.Head(); op != nil {
+		op.Complete(err)
+	}
+}
+
+// ready implements pollable.
+func (t *tcp) ready(events uint32) {
+	t.note(events)
+	switch t.state {
+	case tcpListening:
+		t.accept()
+	case tcpConnecting:
+		if t.writable {
+			e, err := unix.GetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			if err != nil {
+				e = int(errnoOf(err))
+			}
+			t.connected(abi.Errno(e))
+		}
+	case tcpConnected:
+		if t.writable {
+			t.flush()
+		}
+		if t.readable {
+			t.receive()
+		}
+	}
+}
+
+// Cancel implements engine.Queue. A message that is partly sent must be sent to its end.
+func (t *tcp) Cancel(op *engine.Op) {
+	switch {
+	case op.Opcode() == abi.OpConnect:
+		t.disarm()
+		_ = unix.Shutdown(t.fd, unix.SHUT_RDWR)
+	case op.Opcode() == abi.OpPush && op.Sent > 0:
+		if op.Detach() == nil {
+			_ = unix.Shutdown(t.fd, unix.SHUT_RDWR)
+		}
+	}
+}
+
+// Close implements engine.Queue.
+func (t *tcp) Close() {
+	t.sock.Close()
+	t.dropReceived()
+}

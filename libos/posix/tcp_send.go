@@ -1,0 +1,68 @@
+package posix
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+// Push implements engine.Queue.
+func (t *tcp) Push(op *engine.Op) abi.Errno {
+	switch t.state {
+	case tcpListening:
+		return unix.ENOTSUP
+	case tcpFresh, tcpConnecting:
+		return unix.EINVAL
+	}
+	if op.SGA().Len() > uint64(t.os.cfg.Limits.MaxMessage) {
+		return unix.EMSGSIZE
+	}
+	if t.mode == config.FramingAuto {
+		t.mode = config.FramingMessage
+	}
+	waits := !t.Pushes.Empty() || !t.mayWrite()
+	if !waits && t.sendOut(op) {
+		return 0
+	}
+	t.Pushes.Add(op)
+	if !waits {
+		t.blockedWrite()
+	}
+	return 0
+}
+
+// flush goes on with the pushes that wait.
+func (t *tcp) flush() {
+	for op := t.Pushes.Head(); op != nil; op = t.Pushes.Head() {
+		if !t.sendOut(op) {
+			t.blockedWrite()
+			return
+		}
+	}
+}
+
+// sendOut sends as much of op as the kernel takes, and tells whether op is complete; if not, it must wait for room.
+func (t *tcp) sendOut(op *engine.Op) bool {
+	message := t.mode == config.FramingMessage
+	if op.SGA().Len() == 0 {
+		op.Complete(unix.ENOMSG)
+		return true
+	}
+	total := wireLen(op.SGA(), message)
+	for {
+		n, err := t.transmit(op, total, message, nil)
+		if err == unix.EAGAIN {
+			return false
+		}
+		if err != 0 {
+			op.Complete(err)
+			return true
+		}
+		if op.Sent += uint64(n); op.Sent == total {
+			op.Complete(0)
+			return true
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package posix
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/mem"
+)
+
+// udp is a UDP socket. Each datagram is one array.
+type udp struct {
+	sock
+	connected bool
+	mode      config.Framing
+	bare      bool // auto mode: the last datagram popped had no header, so neither have those pushed
+}
+
+func newUDP(o *LibOS) (engine.Queue, abi.Errno) {
+	u := &udp{mode: o.cfg.Framing}
+	if err := u.open(o, u, unix.SOCK_DGRAM); err != 0 {
+		return nil, err
+	}
+	u.streaming = true
+	return u, 0
+}
+
+// Bind implements engine.Socket.
+func (u *udp) Bind(addr *abi.SockaddrIn) abi.Errno {
+	if err := u.sock.Bind(addr); err != 0 {
+		return err
+	}
+	if name, err := u.Name(); err == 0 {
+		u.mode = u.os.cfg.FramingFor(port(&name))
+	}
+	return 0
+}
+
+// Listen implements engine.Socket.
+func (u *udp) Listen(int) abi.Errno { return unix.ENOTSUP }
+
+// Accept implements engine.Socket.
+func (u *udp) Accept(*engine.Op) abi.Errno { return unix.ENOTSUP }
+
+// Connect implements engine.Socket.
+func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
+	if u.connected {
+		return unix.EPERM
+	}
+	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(u.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
+	if err == 0 {
+		u.connected, u.bound = true, true
+		if _, set := u.os.cfg.Ports[port(addr)]; set {
+			u.mode = u.os.cfg.FramingFor(port(addr))
+		}
+	}
+	op.Complete(err)
+	return 0
+}
+
+// Push implements engine.Queue.
+func (u *udp) Push(op *engine.Op) abi.Errno {
+	sga := op.SGA()
+	switch {
+	case !u.connected && sga.Addr.Family != unix.AF_INET:
+		return unix.EINVAL
+	case sga.Len() > uint64(u.os.cfg.Limits.MaxMessage):
+		return unix.EMSGSIZE
+	}
+	u.bound = true // sending binds, see udp(7)
+	waits := !u.Pushes.Empty() || !u.mayWrite()
+	if !waits && u.sendOut(op) {
+		return 0
+	}
+	u.Pushes.Add(op)
+	if !waits {
+		u.blockedWrite()
+	}
+	return 0
+}
+
+// sendOut sends a datagram, and tells whether op is complete; if not, it must wait for room.
+func (u *udp) sendOut(op *engine.Op) bool {
+	sga := op.SGA()
+	if sga.Len() == 0 {
+		op.Complete(unix.ENOMSG)
+		return true
+	}
+	to := &sga.Addr
+	if u.connected {
+		to = nil
+	}
+	message := u.mode == config.FramingMessage || (u.mode == config.FramingAuto && !u.bare)
+	_, err := u.transmit(op, wireLen(sga, message), message, to)
+	if err == unix.EAGAIN {
+		return false
+	}
+	op.Complete(err)
+	return true
+}
+
+// Pop implements engine.Queue.
+func (u *udp) Pop(op *engine.Op) abi.Errno {
+	if !u.bound {
+		return unix.EINVAL
+	}
+	u.Pops.Add(op)
+	u.awaitData()
+	return 0
+}
+
+// receive implements handler.
+func (u *udp) receive() {
+	for op := u.Pops.Head(); op != nil && u.mayRead(); op = u.Pops.Head() {
+		sga := op.SGA()
+		n, err := u.recvFrom(u.os.scratch, &sga.Addr)
+		if err == unix.EAGAIN {
+			u.readable = false
+			return
+		}
+		u.misses = 0
+		if err == 0 {
+			err = u.take(op, u.os.scratch[:n])
+		}
+		if err != 0 {
+			op.Complete(err)
+		}
+	}
+}
+
+func (u *udp) recvFrom(p []byte, from *abi.SockaddrIn) (int, abi.Errno) {
+	size := abi.SizeofSockaddrIn
+	for {
+		n, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT,
+			uintptr(unsafe.Pointer(from)), uintptr(unsafe.Pointer(&size)))
+		if err != unix.EINTR {
+			return int(n), err
+		}
+	}
+}
+
+// take completes op with a datagram, or says what is wrong with it.
+func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
+	message := u.mode == config.FramingMessage
+	if u.mode == config.FramingAuto {
+		match, decided := framing.MatchMagic(p)
+		message = match && decided
+		u.bare = !message
+	}
+	if message {
+		var d framing.Decoder
+		n, done, err := d.Feed(p, uint64(u.os.cfg.Limits.MaxMessage))
+		if err == 0 && (!done || n != len(p)) {
+			err = unix.EILSEQ
+		}
+		if err != 0 {
+			d.Reset()
+			return err
+		}
+		d.Take(op.SGA())
+		op.Popped(false)
+		return 0
+	}
+	block := mem.Alloc(uint64(max(len(p), 1)))
+	if block == nil {
+		return unix.ENOMEM
+	}
+	copy(unsafe.Slice((*byte)(block), len(p)), p)
+	sga := op.SGA()
+	sga.Buf, sga.NumSegs = abi.PtrTo(block), 1
+	sga.Segs[0] = abi.Seg{Buf: sga.Buf, Len: uint32(len(p))}
+	op.Popped(false)
+	return 0
+}
+
+// ready implements pollable.
+func (u *udp) ready(events uint32) {
+	u.note(events)
+	for op := u.Pushes.Head(); op != nil && u.writable; op = u.Pushes.Head() {
+		if !u.sendOut(op) {
+			u.writable = false
+		}
+	}
+	if u.readable {
+		u.receive()
+	}
+}
+
+// Cancel implements engine.Queue.
+func (u *udp) Cancel(*engine.Op) {}
