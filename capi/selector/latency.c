@@ -1,0 +1,3 @@
+/* libdmtr-latency.a: old link lines name it. What it once held is in libdmtr.so, so it has just this mark. */
+extern const char dmtr_archive_latency[];
+const char dmtr_archive_latency[] = "libdmtr-latency.a";

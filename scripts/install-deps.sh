@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# install-deps.sh demo|test|bench: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
+set -eu
+cd "$(dirname "$0")/.."
+
+have_command() { command -v "$1" > /dev/null; }
+have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -x c++ -fsyntax-only - 2> /dev/null; }
+have_python() { python3 -c "import $1" 2> /dev/null; }
+
+# need KIND NAME PACKAGE: notes the package unless have_KIND NAME.
+missing=()
+need() { "have_$1" "$2" || missing+=("$3"); }
+
+need command gcc gcc
+need command g++ g++
+need command cmake cmake
+need header CLI/CLI.hpp libcli11-dev
+need header nlohmann/json.hpp nlohmann-json3-dev
+case "${1-}" in
+demo) ;;
+test) need command python3 python3 ;;
+bench)
+    need command python3 python3
+    need python matplotlib python3-matplotlib
+    ;;
+*)
+    echo "usage: $0 demo|test|bench" >&2
+    exit 2
+    ;;
+esac
+
+wanted=$(sed -n 's/^go //p' go.mod)
+if ! have_command go; then
+    echo "Go $wanted or newer is needed: https://go.dev/dl/" >&2
+    exit 1
+fi
+found=$(go env GOVERSION 2> /dev/null || go version | cut -d' ' -f3) # go env fails if it is too old and cannot fetch a newer one
+if [ "$(printf '%s\n' "$wanted" "${found#go}" | sort -V | head -n 1)" != "$wanted" ]; then
+    echo "Go $wanted or newer is needed, this is ${found#go}: https://go.dev/dl/" >&2
+    exit 1
+fi
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! have_command apt-get; then
+    echo "Please install these packages, or what they are called on this system: ${missing[*]}" >&2
+    exit 1
+fi
+root=()
+[ "$(id -u)" -eq 0 ] || root=(sudo)
+install() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; }
+echo "installing: ${missing[*]}"
+install || { "${root[@]}" apt-get update -q && install; }

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Checks, builds and tests everything, going on after a failure. Each step leaves its exit status and, if it runs tests, a JUnit report in
+# build/test; the last line counts all tests: those of Go, plain and with the race detector, and those in C and C++, plain and with
+# AddressSanitizer. A step that fails without a failed test counts as one.
+set -u
+cd "$(dirname "$0")/.."
+out=$PWD/build/test
+gotestsum=gotest.tools/gotestsum@v1.13.0
+unset DMTR_LIBOS DMTR_CONFIG DMTR_FRAMING DMTR_WAIT LD_PRELOAD
+rm -rf "$out"
+mkdir -p "$out"
+
+step() {
+    local name=$1
+    shift
+    echo "== $name"
+    "$@"
+    echo $? > "$out/$name.status"
+}
+
+go_tests() { # name, flags of go test
+    go run $gotestsum --format pkgname --format-hide-empty-pkg --junitfile "$out/$1.xml" -- "${@:2}" ./...
+}
+
+c_tests() { # name, build tree, options of cmake
+    scripts/cmake-build.sh "$2" test_programs "${@:3}" &&
+        ctest --test-dir "build/$2" -j "$(nproc)" --output-on-failure --output-junit "$out/$1.xml"
+}
+
+step build make --no-print-directory all
+step check make --no-print-directory check
+step go go_tests go
+step go-race go_tests go-race -race
+step c c_tests c cmake
+step c-sanitized c_tests c-sanitized asan -DDMTR_SANITIZE=ON
+python3 scripts/count_tests.py "$out"
