@@ -1,0 +1,13 @@
+package main
+
+import "C"
+
+import "runtime/debug"
+
+//export dmtrGoReady
+func dmtrGoReady() {}
+
+// dmtrGoForked runs in a child process, which has no threads to collect garbage with. Nothing on the data path makes any.
+//
+//export dmtrGoForked
+func dmtrGoForked() { debug.SetGCPercent(-1) }
