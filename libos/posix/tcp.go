@@ -148,6 +148,10 @@ func (t *tcp) connected(err abi.Errno) {
 	t.state = tcpFresh
 	if err == 0 {
 		t.state, t.bound, t.streaming = tcpConnected, true, true
+	} else {
+		// Linux would answer the next connect with ECONNABORTED unless the failed one is undone.
+		var none abi.SockaddrIn
+		_, _, _ = unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(&none)), uintptr(abi.SizeofSockaddrIn))
 	}
 	if op := t.Pushes.Head(); op != nil {
 		op.Complete(err)

@@ -220,3 +220,19 @@ func (e *Engine) fromReturned(op *Op, b *QueueBase) (uint64, abi.Errno) {
 
 // wanted tells whether another thread waits for the front's lock.
 func (e *Engine) wanted() bool { return atomic.LoadUint32(&e.ctl.Want) != 0 }
+
+// Result hands out the result of a completed token and frees it: what the C front's waits do for themselves. It
+// returns EAGAIN while the operation is pending.
+func (e *Engine) Result(qt uint64) (abi.QResult, abi.Errno) {
+	rec := e.Token(qt)
+	if rec == nil {
+		return abi.QResult{}, unix.ENOENT
+	}
+	if rec.State != abi.TokenDone {
+		return abi.QResult{}, unix.EAGAIN
+	}
+	rec.Flags |= abi.FlagSeen
+	res, err := rec.Result, abi.Errno(rec.Err)
+	e.release(rec)
+	return res, err
+}

@@ -1,0 +1,272 @@
+package libostest
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/mem"
+)
+
+// states checks what a socket refuses to do in each of its states.
+func states(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	try := func(qd int32, push, pop, accept, connect abi.Errno) {
+		t.Helper()
+		addr := l.Addr(9)
+		_, err := l.Push(qd, Text(t, "x"))
+		assert.Equal(t, push, err, "push")
+		_, err = l.Pop(qd, 0)
+		assert.Equal(t, pop, err, "pop")
+		_, err = l.Engine.Accept(qd)
+		assert.Equal(t, accept, err, "accept")
+		if connect != 0 {
+			_, err = l.Engine.Connect(qd, &addr)
+			assert.Equal(t, connect, err, "connect")
+		}
+	}
+	fresh := l.Socket(engine.KindStream)
+	try(fresh, unix.EINVAL, unix.EINVAL, unix.EINVAL, 0)
+	bound, addr := l.Bound(engine.KindStream)
+	try(bound, unix.EINVAL, unix.EINVAL, unix.EINVAL, 0)
+	listener, _ := l.Listener()
+	try(listener, unix.ENOTSUP, unix.ENOTSUP, 0, unix.EINVAL)
+	a, b := l.Pair()
+	s, _ := l.Engine.Socket(a)
+	assert.Equal(t, unix.EINVAL, s.Listen(1))
+	assert.Equal(t, unix.EINVAL, s.Bind(&addr))
+	for _, qd := range []int32{a, b} {
+		_, err := l.Engine.Accept(qd)
+		assert.Equal(t, unix.EINVAL, err)
+		_, err = l.Engine.Connect(qd, &addr)
+		assert.Equal(t, unix.EPERM, err)
+	}
+	s, _ = l.Engine.Socket(fresh)
+	assert.Equal(t, unix.EINVAL, s.Listen(1), "not bound")
+	s, _ = l.Engine.Socket(bound)
+	assert.Equal(t, unix.EINVAL, s.Bind(&addr), "bound already")
+	u := l.Socket(engine.KindDatagram)
+	s, _ = l.Engine.Socket(u)
+	assert.Equal(t, unix.ENOTSUP, s.Listen(1))
+	_, err := l.Engine.Accept(u)
+	assert.Equal(t, unix.ENOTSUP, err)
+	other, addr2 := l.Bound(engine.KindStream)
+	s, _ = l.Engine.Socket(other)
+	require.Zero(t, s.Listen(1))
+	third := l.Socket(engine.KindStream)
+	s, _ = l.Engine.Socket(third)
+	assert.Equal(t, unix.EADDRINUSE, s.Bind(&addr2))
+}
+
+func refused(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	lqd, addr := l.Listener()
+	require.Zero(t, l.CloseQueue(lqd))
+	a := l.Socket(engine.KindStream)
+	for i := 0; i < 2; i++ { // it may be tried again
+		_, err := l.Wait(l.Token(l.Engine.Connect(a, &addr)))
+		assert.Equal(t, unix.ECONNREFUSED, err)
+	}
+	_, err := l.Pop(a, 0)
+	assert.Equal(t, unix.EINVAL, err)
+}
+
+// closed checks what the other end sees of a close.
+func closed(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	l.Pushed(a, Text(t, "last words"))
+	require.Zero(t, l.CloseQueue(a))
+	assert.Equal(t, "last words", l.PopText(b))
+	pops := []uint64{l.Token(l.Pop(b, 0)), l.Token(l.Pop(b, 0))}
+	for _, qt := range append(pops, l.Token(l.Pop(b, 0))) {
+		r, err := l.Wait(qt)
+		assert.Equal(t, unix.ECONNABORTED, err)
+		assert.Equal(t, abi.OpPop, r.Opcode)
+		assert.Equal(t, b, r.QD)
+		assert.Equal(t, qt, r.QT)
+	}
+	// Now the peer does not exist any more, which pushes find out sooner or later.
+	for i := 0; ; i++ {
+		_, err := l.Wait(l.Token(l.Push(b, Text(t, "anybody?"))))
+		if err != 0 {
+			assert.Contains(t, []abi.Errno{unix.EPIPE, unix.ECONNRESET}, err)
+			break
+		}
+		require.Less(t, i, 1000)
+	}
+	_, err := l.Push(a, Text(t, "x"))
+	assert.Equal(t, unix.ENOENT, err)
+}
+
+func closeCancels(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	lqd, _ := l.Listener()
+	u, _ := l.Bound(engine.KindDatagram)
+	big := Array(t, make([]byte, 32<<20))
+	tokens := []uint64{
+		l.Token(l.Push(a, big)), l.Token(l.Push(a, big)), l.Token(l.Pop(a, 0)),
+		l.Token(l.Engine.Accept(lqd)), l.Token(l.Engine.Accept(lqd)), l.Token(l.Pop(u, 0)),
+	}
+	l.Drive(10)
+	for _, qd := range []int32{a, lqd, u} {
+		require.Zero(t, l.CloseQueue(qd))
+		assert.Equal(t, unix.ENOENT, l.CloseQueue(qd))
+	}
+	for _, qt := range tokens {
+		r, err := l.Wait(qt)
+		assert.Equal(t, unix.ECANCELED, err)
+		assert.Equal(t, qt, r.QT)
+		_, err = l.Result(qt)
+		assert.Equal(t, unix.ENOENT, err)
+	}
+	_, err := l.Wait(l.Token(l.Pop(b, 0))) // a message cut off
+	assert.Contains(t, []abi.Errno{unix.ECONNABORTED, unix.ECONNRESET}, err)
+}
+
+func dropPendingPop(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	first, second := l.Token(l.Pop(b, 0)), l.Token(l.Pop(b, 0))
+	l.Drive(10)
+	assert.Zero(t, l.Drop(first))
+	assert.Equal(t, unix.ENOENT, l.Drop(first))
+	l.Pushed(a, Text(t, "one"))
+	l.Pushed(a, Text(t, "two"))
+	assert.Equal(t, "one", string(l.Popped(second)[0]))
+	assert.Equal(t, "two", l.PopText(b))
+}
+
+// A result that nobody has seen goes back, and order is kept.
+func dropUnseenPop(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	pops := []uint64{l.Token(l.Pop(b, 0)), l.Token(l.Pop(b, 0)), l.Token(l.Pop(b, 0))}
+	l.Pushed(a, Text(t, "one"))
+	l.Pushed(a, Text(t, "two"))
+	for i := 0; l.Engine.Token(pops[1]).State != abi.TokenDone; i++ {
+		l.Drive(1)
+		require.Less(t, i, 1_000_000)
+	}
+	assert.Zero(t, l.Drop(pops[2])) // pending
+	assert.Zero(t, l.Drop(pops[1])) // two, unseen
+	assert.Zero(t, l.Drop(pops[0])) // one, unseen
+	l.Pushed(a, Text(t, "three"))
+	for _, want := range []string{"one", "two", "three"} {
+		assert.Equal(t, want, l.PopText(b))
+	}
+}
+
+func dropUnseenAccept(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	lqd, addr := l.Listener()
+	accept := l.Token(l.Engine.Accept(lqd))
+	a := l.Socket(engine.KindStream)
+	_, err := l.Wait(l.Token(l.Engine.Connect(a, &addr)))
+	require.Zero(t, err)
+	for i := 0; l.Engine.Token(accept).State != abi.TokenDone; i++ {
+		l.Drive(1)
+		require.Less(t, i, 1_000_000)
+	}
+	assert.Zero(t, l.Drop(accept))
+	r, err := l.Wait(l.Token(l.Engine.Accept(lqd)))
+	require.Zero(t, err)
+	l.Pushed(r.Accept().QD, Text(t, "hello"))
+	assert.Equal(t, "hello", l.PopText(a))
+}
+
+// A push dropped half sent is sent to its end, from memory that is not the program's.
+func dropHalfSentPush(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	big := bytes.Repeat([]byte("0123456789abcdef"), 16<<20/16)
+	sga := Array(t, big[:9<<20], big[9<<20:])
+	half, whole := l.Token(l.Push(a, sga)), l.Token(l.Push(a, sga))
+	l.Drive(100)
+	require.Zero(t, l.Drop(half))
+	require.Zero(t, l.Drop(whole))
+	for i := uint32(0); i < sga.NumSegs; i++ {
+		clear(sga.Bytes(i))
+	}
+	after := l.Token(l.Push(a, Text(t, "after")))
+	got := l.Popped(l.Token(l.Pop(b, 0)))
+	assert.True(t, bytes.Equal(big, bytes.Join(got, nil)))
+	assert.Equal(t, "after", l.PopText(b), "the one not begun was not sent")
+	_, err := l.Wait(after)
+	assert.Zero(t, err)
+}
+
+func manyConnections(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	lqd, addr := l.Listener()
+	const n = 200
+	var clients, servers []int32
+	for i := 0; i < n; i++ {
+		accept := l.Token(l.Engine.Accept(lqd))
+		c := l.Socket(engine.KindStream)
+		_, err := l.Wait(l.Token(l.Engine.Connect(c, &addr)))
+		require.Zero(t, err)
+		r, err := l.Wait(accept)
+		require.Zero(t, err)
+		clients, servers = append(clients, c), append(servers, r.Accept().QD)
+	}
+	pops := make([]uint64, n)
+	for round := 0; round < 3; round++ {
+		for i, s := range servers {
+			pops[i] = l.Token(l.Pop(s, 0))
+		}
+		for i := n - 1; i >= 0; i-- {
+			l.Pushed(clients[i], Text(t, fmt.Sprint(round, i)))
+		}
+		for i, qt := range pops {
+			require.Equal(t, fmt.Sprint(round, i), string(l.Popped(qt)[0]))
+		}
+	}
+}
+
+// noAllocations checks rule one of the data path.
+func noAllocations(t *testing.T, opt *Options) {
+	l := Open(t, opt, nil)
+	a, b := l.Pair()
+	c, addr := l.Bound(engine.KindDatagram)
+	d, err := l.Queue()
+	require.Zero(t, err)
+	finish := func(qt uint64, err abi.Errno) abi.QResult {
+		for err == 0 {
+			var r abi.QResult
+			if r, err = l.Result(qt); err == 0 {
+				return r
+			} else if err == unix.EAGAIN {
+				err = 0
+				l.Drive(1)
+			}
+		}
+		panic(err)
+	}
+	free := func(r abi.QResult) { mem.Free(r.SGA.Buf.Pointer()) }
+	small, large, dgram := Text(t, "0123456789"), Array(t, make([]byte, 3000), make([]byte, 20000)), Text(t, "datagram")
+	dgram.Addr = addr
+	for name, f := range map[string]func(){
+		"memory queue":  func() { finish(l.Push(d, small)); finish(l.Pop(d, 0)) },
+		"stream":        func() { finish(l.Push(a, small)); free(finish(l.Pop(b, 0))) },
+		"large message": func() { finish(l.Push(a, large)); free(finish(l.Pop(b, 0))) },
+		"datagram":      func() { finish(l.Push(c, dgram)); free(finish(l.Pop(c, 0))) },
+		"drop": func() {
+			qt, _ := l.Pop(b, 0)
+			l.Drive(1)
+			_ = l.Drop(qt)
+		},
+	} {
+		for i := 0; i < 10; i++ {
+			f()
+		}
+		assert.Zero(t, testing.AllocsPerRun(1000, f), name)
+	}
+}
