@@ -83,6 +83,9 @@ func (e *Engine) Close() {
 			_ = e.CloseQueue(d.qd)
 		}
 	}
+	for i := 0; i < e.tokens; i++ {
+		e.release(e.record(uint32(i)))
+	}
 	if e.net != nil {
 		e.net.Close()
 	}
@@ -91,9 +94,6 @@ func (e *Engine) Close() {
 	}
 	for i, c := range e.ctl.Chunks {
 		if c != nil {
-			for j := range c {
-				e.release(&c[j])
-			}
 			mem.Unmap(unsafe.Pointer(c), unsafe.Sizeof(*c))
 			e.ops[i] = nil
 		}
