@@ -1,0 +1,97 @@
+"""Starting, pinning and stopping the programs under measurement."""
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / "build" / "bin"
+LIMIT = 60  # seconds that any one program may take
+
+CPUS = sorted(os.sched_getaffinity(0))
+SERVER_CPU, CLIENT_CPU = CPUS[0], CPUS[-1]
+
+
+class Failed(Exception):
+    """A program did not do what it should; the message says which and why."""
+
+
+def raise_descriptor_limit():
+    """For the connections that this process and its children hold."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def environment(wait=None, framing=None):
+    """The environment with the settings of the library as wanted and no others, but for DMTR_LIBOS."""
+    env = {k: v for k, v in os.environ.items() if k not in ("DMTR_WAIT", "DMTR_FRAMING")}
+    if wait:
+        env["DMTR_WAIT"] = wait
+    if framing:
+        env["DMTR_FRAMING"] = framing
+    return env
+
+
+def run(name, *args, **settings):
+    """Runs a program of build/bin and returns the JSON it prints."""
+    argv = [str(BIN / name), *map(str, args)]
+    try:
+        done = subprocess.run(argv, env=environment(**settings), capture_output=True, text=True, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{name} took more than {LIMIT} s") from None
+    if done.returncode != 0:
+        raise Failed(f"{name} failed ({done.returncode}): {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout)
+
+
+class Server:
+    """A server of build/bin on a free port, while in the `with` block."""
+
+    def __init__(self, name, *args, **settings):
+        self.name, self.settings = name, settings
+        self.argv = [str(BIN / name), *map(str, args)]
+
+    def __enter__(self):
+        self.stderr = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(self.argv, env=environment(**self.settings),
+                                        stdout=subprocess.DEVNULL, stderr=self.stderr)
+        try:
+            self.port = self.await_port()
+        except Failed:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def await_port(self):
+        for _ in range(500):
+            self.stderr.seek(0)
+            text = self.stderr.read()
+            found = re.search(r"^listening on \S+:(\d+)$", text, re.M)
+            if found:
+                return int(found.group(1))
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise Failed(f"{self.name} did not start: {text.strip()[-500:]}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.stderr.close()
+
+    def cpu_seconds(self):
+        """CPU time that all its threads have used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
