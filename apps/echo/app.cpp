@@ -64,7 +64,10 @@ std::string find_config(const std::string &option)
 void read_config(const CLI::App &app, const std::string &path, int features, options &opts)
 {
     const YAML::Node root = YAML::LoadFile(path);
-    const YAML::Node node = features & client ? root["client"]["connect_to"] : root["server"]["bind"];
+    const YAML::Node section = root[features & client ? "client" : "server"];
+    if (!section)
+        return;
+    const YAML::Node node = section[features & client ? "connect_to" : "bind"];
     if (!node)
         return;
     if (node["host"] && app.count("--ip") == 0)

@@ -16,6 +16,9 @@ def medians(rounds):
 
 
 def draw_rtt(axes, title, series):
+    if not series:
+        axes.set_axis_off()
+        return
     for name, rounds in series.items():
         axes.plot(PERCENTILES, medians(rounds), marker="o", label=name)
     axes.set(title=title, ylabel="round trip, µs", yscale="log")
@@ -34,8 +37,10 @@ def draw_bars(axes, lines):
         else:
             shares.append(line["bar"] / value if line["at_least"] else value / line["bar"])
     colours = ["tab:green" if line["verdict"] == "ok" else "tab:red" for line in judged]
-    axes.barh([line["figure"].strip() for line in judged], shares, color=colours)
+    bars = axes.barh([line["figure"].strip() for line in judged], [min(share, 2) for share in shares], color=colours)
+    axes.bar_label(bars, [f" {share:.2f}" for share in shares], fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
+    axes.set_xlim(0, 2.3)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7)
     axes.set(title="share of the bar used", xlabel="1 = the bar")
