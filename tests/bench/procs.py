@@ -58,8 +58,11 @@ class Server:
 
     def __enter__(self):
         self.stderr = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(self.argv, env=environment(**self.settings),
-                                        stdout=subprocess.DEVNULL, stderr=self.stderr)
+        try:
+            self.process = subprocess.Popen(self.argv, env=environment(**self.settings),
+                                            stdout=subprocess.DEVNULL, stderr=self.stderr)
+        except OSError as e:
+            raise Failed(f"{self.name}: {e}") from None
         try:
             self.port = self.await_port()
         except Failed:
