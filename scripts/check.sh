@@ -12,5 +12,5 @@ if [ -n "$unformatted" ]; then
 fi
 go vet ./... || status=1
 go run $staticcheck ./... || status=1
-go test -run '^TestFileLengths$' ./tests || status=1
+go test -count=1 -run '^TestFileLengths$' ./tests || status=1
 exit $status

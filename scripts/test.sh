@@ -19,7 +19,7 @@ step() {
 }
 
 go_tests() { # name, flags of go test
-    go run $gotestsum --format pkgname --format-hide-empty-pkg --junitfile "$out/$1.xml" -- "${@:2}" ./...
+    go run $gotestsum --format pkgname --format-hide-empty-pkg --junitfile "$out/$1.xml" -- -count=1 "${@:2}" ./...
 }
 
 c_tests() { # name, build tree, options of cmake
