@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 have_command() { command -v "$1" > /dev/null; }
 have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -x c++ -fsyntax-only - 2> /dev/null; }
-have_python() { python3 -c "import $1" 2> /dev/null; }
+have_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "import $1" 2> /dev/null; } # or the one that has Debian's packages
 
 # need KIND NAME PACKAGE: notes the package unless have_KIND NAME.
 missing=()
@@ -16,6 +16,7 @@ need command g++ g++
 need command cmake cmake
 need header CLI/CLI.hpp libcli11-dev
 need header nlohmann/json.hpp nlohmann-json3-dev
+need header yaml-cpp/yaml.h libyaml-cpp-dev
 case "${1-}" in
 demo) ;;
 test) need command python3 python3 ;;
