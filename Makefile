@@ -14,6 +14,7 @@ GO ?= go
 LIBOS_SELECTORS := posix
 
 LIB := build/lib
+ASAN_LIB := build/asan/lib
 OBJ := build/obj
 ARCHIVES := $(LIB)/libdmtr-libos-common.a $(LIB)/libdmtr-latency.a
 SELECTORS := $(LIBOS_SELECTORS:%=$(LIB)/libdmtr-libos-%.so)
@@ -35,9 +36,11 @@ all: lib apps
 lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES)
 
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
-$(LIB)/libdmtr.so: FORCE | $(LIB) $(OBJ)
-	$(GO) build -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-extldflags '$(EXTLD)'" -o $(OBJ)/libdmtr.so ./capi
-	@cmp -s $(OBJ)/libdmtr.so $@ || install -m 755 $(OBJ)/libdmtr.so $@
+$(LIB)/libdmtr.so $(ASAN_LIB)/libdmtr.so: FORCE
+	@mkdir -p $(@D) $(OBJ)/$(@D)
+	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
+	@cmp -s $(OBJ)/$@ $@ || install -m 755 $(OBJ)/$@ $@
+$(ASAN_LIB)/libdmtr.so: GO_BUILD_FLAGS := -asan
 
 $(OBJ)/exports.h: $(LIB)/libdmtr.so | $(OBJ)
 	nm -D --defined-only --with-symbol-versions $< | awk '$$2 == "T" {printf "FUNCTION(%d, \"%s\")\n", ++n, $$3}' > $@

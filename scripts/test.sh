@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks, builds and tests everything, going on after a failure. Each step leaves its exit status and, if it runs tests, a JUnit report in
 # build/test; the last line counts all tests: those of Go, plain and with the race detector, and those in C and C++, plain and with
-# AddressSanitizer. A step that fails without a failed test counts as one.
+# AddressSanitizer (in the library, too). A step that fails without a failed test counts as one.
 set -u
 cd "$(dirname "$0")/.."
 out=$PWD/build/test
@@ -32,5 +32,6 @@ step check make --no-print-directory check
 step go go_tests go
 step go-race go_tests go-race -race
 step c c_tests c cmake
+step build-sanitized make --no-print-directory build/asan/lib/libdmtr.so
 step c-sanitized c_tests c-sanitized asan -DDMTR_SANITIZE=ON
 python3 scripts/count_tests.py "$out"
