@@ -10,8 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
 // Pipes in blocking mode stand for slow files: their requests stay under way until the other end acts.
@@ -270,6 +268,18 @@ func TestFileRingLost(t *testing.T) {
 	r.close(qd)
 }
 
+// A device that takes nothing and reports no error must not keep the library busy for ever.
+func TestFileWriteOfNothing(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		qd := r.open("/dev/null", unix.O_WRONLY)
+		qt := r.push(qd, "x")
+		f := r.os.files.slots[0]
+		f.finish(f.Pushes.Head(), 0)
+		_, err := r.wait(qt)
+		assert.Equal(r, unix.EIO, err)
+	})
+}
+
 // Large blocks that go astray show in the size of the process.
 func TestFileBlocks(t *testing.T) {
 	eachBackend(t, func(r *rig) {
@@ -311,8 +321,10 @@ func TestFileBlocks(t *testing.T) {
 			},
 			"error": func() {
 				qd := r.open("/proc/self/mem", unix.O_RDONLY) // nothing is at 0
-				_, err := r.wait(r.pop(qd, block))
-				assert.NotZero(r, err)
+				for range 2 {
+					_, err := r.wait(r.pop(qd, block))
+					assert.NotZero(r, err)
+				}
 				r.close(qd)
 			},
 			"push": func() { _, _ = r.wait(r.push(full, "x")) },
@@ -336,6 +348,17 @@ func TestFileBlocks(t *testing.T) {
 			}
 			assert.Less(r, r.addressSpace()-before, block, name)
 		}
-		assert.Equal(r, abi.Errno(0), r.eng.CloseQueue(full))
+		r.close(full)
+
+		// A result takes no more memory than it has bytes.
+		qd := r.open(path, unix.O_RDONLY)
+		before := r.addressSpace()
+		for range rounds {
+			qt := r.pop(qd, block)
+			for !r.done(qt) {
+				r.eng.Drive(1)
+			}
+		}
+		assert.Less(r, r.addressSpace()-before, block)
 	})
 }

@@ -3,7 +3,6 @@ package posix
 import (
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 // inChild runs the rest of a test in a process of its own. It returns true in the child.
@@ -38,23 +38,41 @@ func TestFileSizeLimit(t *testing.T) {
 	if !inChild(t) {
 		return
 	}
-	signal.Reset()
+	var deadly struct{ handler, flags, restorer, mask uintptr } // SIG_DFL, in place of the handler of Go
+	_, _, err := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGXFSZ), uintptr(unsafe.Pointer(&deadly)), 0, 8, 0, 0)
+	require.Zero(t, err)
 	eachBackend(t, func(r *rig) {
-		// Go's handler of SIGXFSZ would end the process, as the default does.
 		path := r.file("")
 		qd := r.open(path, unix.O_WRONLY)
-		require.NoError(r, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 10_000, Max: unix.RLIM_INFINITY}))
+		limitFileSize(t, 10_000)
 		qt, after := r.push(qd, strings.Repeat("a", 6_000), strings.Repeat("b", 6_000)), r.push(qd, "c")
-		_, err := r.wait(qt)
-		assert.Equal(r, unix.EFBIG, err)
-		_, err = r.wait(after)
-		assert.Equal(r, unix.EFBIG, err)
-		require.NoError(r, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}))
+		for _, qt := range []uint64{qt, after} {
+			_, err := r.wait(qt)
+			assert.Equal(r, unix.EFBIG, err)
+		}
+		limitFileSize(t, unix.RLIM_INFINITY)
 		assert.Equal(r, strings.Repeat("a", 6_000)+strings.Repeat("b", 4_000), r.content(path), "what fits is written")
 		r.waitOK(r.push(qd, "d"))
 		assert.Equal(r, "d", r.content(path)[10_000:], "the position is behind what was written")
 		r.close(qd)
+
+		// Unlike others, direct writes are tried by the calling thread first, on all file systems that know them.
+		if qd, err := r.tryOpen(r.file(""), unix.O_WRONLY|unix.O_DIRECT); err == 0 {
+			page := mem.Map(1 << 16)
+			defer mem.Unmap(page, 1<<16)
+			limitFileSize(t, 8192)
+			qt, err := r.eng.Push(qd, &abi.SGArray{NumSegs: 1, Segs: [3]abi.Seg{{Buf: abi.PtrTo(page), Len: 1 << 16}}})
+			require.Zero(r, err)
+			_, err = r.wait(qt)
+			assert.Equal(r, unix.EFBIG, err)
+			limitFileSize(t, unix.RLIM_INFINITY)
+			r.close(qd)
+		}
 	})
+}
+
+func limitFileSize(t *testing.T, n uint64) {
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}))
 }
 
 func TestFileSystemFull(t *testing.T) {
