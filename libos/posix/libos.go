@@ -43,6 +43,7 @@ type LibOS struct {
 	spills  [][]byte
 	iov     [2 * abi.MaxSegs]unix.Iovec
 	msg     unix.Msghdr
+	files   *files // nil until a file is opened
 }
 
 // watch is a place that the events of one descriptor name. The generation tells late events of a closed one.
@@ -70,6 +71,8 @@ func (o *LibOS) Open(a *engine.Args) (engine.Queue, abi.Errno) {
 		return newTCP(o)
 	case engine.KindDatagram:
 		return newUDP(o)
+	case engine.KindFile:
+		return o.openFile(a)
 	}
 	return nil, unix.ENOTSUP
 }
@@ -78,7 +81,12 @@ func (o *LibOS) Open(a *engine.Args) (engine.Queue, abi.Errno) {
 func (o *LibOS) Fds() []int { return []int{o.epfd} }
 
 // Close implements engine.LibOS.
-func (o *LibOS) Close() { _ = unix.Close(o.epfd) }
+func (o *LibOS) Close() {
+	if o.files != nil {
+		o.files.close()
+	}
+	_ = unix.Close(o.epfd)
+}
 
 // Arm implements engine.LibOS.
 func (o *LibOS) Arm() {
@@ -86,6 +94,9 @@ func (o *LibOS) Arm() {
 		if !s.Pops.Empty() {
 			s.arm()
 		}
+	}
+	if o.files != nil {
+		o.files.arm()
 	}
 }
 
@@ -109,6 +120,9 @@ func (o *LibOS) Poll() {
 	o.tick++
 	if o.armed > 0 && (o.numHot == 0 || o.tick%epollEvery == 0) {
 		o.look()
+	}
+	if o.files != nil && o.files.pending() {
+		o.files.poll()
 	}
 }
 

@@ -55,7 +55,7 @@ func (c *Config) ranges() []numRange {
 		{"limits.max_message", c.Limits.MaxMessage, 1, 1 << 30},
 		{"limits.max_pop", c.Limits.MaxPop, 1, c.Limits.MaxMessage},
 		{"limits.queues", c.Limits.Queues, 1, 1 << 20},
-		{"limits.tokens", c.Limits.Tokens, 1, 1 << 24},
+		{"limits.tokens", c.Limits.Tokens, 64, 1 << 20},
 		{"limits.memory_queue", c.Limits.MemoryQueue, 1, 1 << 24},
 		{"spdk.namespace", c.Spdk.Namespace, 1, 1<<32 - 2},
 	}

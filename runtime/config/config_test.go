@@ -136,7 +136,7 @@ func TestBadContent(t *testing.T) {
 		{"port name", "ports: {http: auto}\n", "cannot unmarshal"},
 		{"port framing", "ports: {80: raw}\n", `"raw" is no framing`},
 		{"negative", "limits:\n\n  max_message: -1\n", "line 3: limits.max_message: -1 is not between 1 and 1073741824"},
-		{"too large", "limits: {tokens: 16777217}\n", "limits.tokens"},
+		{"too large", "limits: {tokens: 1048577}\n", "limits.tokens"},
 		{"beyond int64", "limits: {tokens: 99999999999999999999}\n", "line 1: cannot unmarshal"},
 		{"word for number", "spin_us: soon\n", "line 1: cannot unmarshal"},
 		{"fraction", "spin_us: 1.5\n", `line 1: spin_us: "1.5" is no whole number`},

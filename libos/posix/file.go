@@ -1,0 +1,218 @@
+package posix
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/mem"
+)
+
+// file is a file queue. Its operations run one at a time in the order they came, pushes and pops alike, so all are on
+// the list of pushes, and only the oldest ever has a request under way. What the requests do is in file_io.go.
+type file struct {
+	engine.QueueBase
+	fs     *files
+	fd     int
+	index  uint32 // in files.slots
+	pos    int64  // kept here, not in the kernel, so that a read that is given up leaves no trace
+	readOK bool
+	wrtOK  bool
+	append bool // pushes go where the kernel sees the end
+	stream bool // has no positions: a terminal
+	device bool // a character device, in non-blocking mode
+
+	state      fileState
+	next, prev *file  // on files.run
+	place      int32  // in LibOS.watched, while fileWaiting
+	req        ioReq  // while fileBusy
+	res        int32  // its result, once it has ended while stopping
+	stopping   bool   // somebody waits for the request to end, and will look at res
+	kept       []byte // what a dropped pop had read from a stream; kept[0] begins a block of mem
+}
+
+type fileState uint8
+
+const (
+	fileIdle    fileState = iota // no request; nothing to do, unless an operation has been cancelled
+	fileReady                    // on files.run
+	fileBusy                     // the request is with the backend
+	fileWaiting                  // the device was not ready; the epoll set watches it
+)
+
+// ioReq is one read or write for a backend.
+type ioReq struct {
+	write bool
+	async bool // not to be done by the calling thread
+	off   int64
+	n     uint64 // bytes in iov
+	niov  int
+	iov   [abi.MaxSegs]ioVec
+	block unsafe.Pointer // of a read
+	place int32          // of the worker's copy
+}
+
+// ioVec is struct iovec.
+type ioVec struct {
+	base abi.Ptr
+	n    uint64
+}
+
+// atKernelPos as an offset means the position that the kernel keeps.
+const atKernelPos = -1
+
+// openFile opens a file as open(2) does, but for its type.
+func (o *LibOS) openFile(a *engine.Args) (engine.Queue, abi.Errno) {
+	// To open a pipe could take for ever.
+	var st unix.Stat_t
+	if a.Flags&unix.O_TMPFILE != unix.O_TMPFILE && unix.Stat(a.Path, &st) == nil && !fileType(st.Mode) {
+		return nil, unix.ENOTSUP
+	}
+	fs, err := o.startFiles()
+	if err != 0 {
+		return nil, err
+	}
+	fd, err := open(a.Path, a.Flags|unix.O_CLOEXEC, a.Mode)
+	if err != 0 {
+		return nil, err
+	}
+	f, err := fs.add(fd, a.Flags)
+	if err != 0 {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return f, 0
+}
+
+func fileType(mode uint32) bool {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFBLK, unix.S_IFCHR:
+		return true
+	}
+	return false
+}
+
+func open(path string, flags int, mode uint32) (int, abi.Errno) {
+	for {
+		fd, err := unix.Open(path, flags, mode)
+		if err == nil {
+			return fd, 0
+		}
+		if err != unix.EINTR {
+			return -1, errnoOf(err)
+		}
+	}
+}
+
+// add makes a queue of an open file.
+func (fs *files) add(fd, flags int) (*file, abi.Errno) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errnoOf(err)
+	}
+	if !fileType(st.Mode) {
+		return nil, unix.ENOTSUP
+	}
+	acc := flags & unix.O_ACCMODE
+	path := flags&unix.O_PATH != 0
+	f := &file{
+		fs: fs, fd: fd,
+		readOK: (acc == unix.O_RDONLY || acc == unix.O_RDWR) && !path,
+		wrtOK:  (acc == unix.O_WRONLY || acc == unix.O_RDWR) && !path,
+		append: flags&unix.O_APPEND != 0,
+		device: st.Mode&unix.S_IFMT == unix.S_IFCHR,
+	}
+	if !path {
+		_, err := unix.Seek(fd, 0, unix.SEEK_CUR)
+		f.stream = err == unix.ESPIPE
+		// Waiting for a device is for the epoll set. Other files never make one wait for long, and with O_NONBLOCK the
+		// ring would report that data is not cached.
+		if err := unix.SetNonblock(fd, f.device); err != nil {
+			return nil, errnoOf(err)
+		}
+	}
+	fs.enter(f)
+	return f, 0
+}
+
+// Push implements engine.Queue.
+func (f *file) Push(op *engine.Op) abi.Errno {
+	if !f.wrtOK {
+		return unix.EBADF
+	}
+	if op.SGA().Len() > uint64(f.fs.os.cfg.Limits.MaxMessage) {
+		return unix.EMSGSIZE
+	}
+	f.Pushes.Add(op)
+	f.kick()
+	return 0
+}
+
+// Pop implements engine.Queue.
+func (f *file) Pop(op *engine.Op) abi.Errno {
+	if !f.readOK {
+		return unix.EBADF
+	}
+	if op.Count == 0 {
+		op.Count = uint32(f.fs.os.cfg.Limits.MaxPop)
+	}
+	f.Pushes.Add(op)
+	f.kick()
+	return 0
+}
+
+// Lseek implements engine.File. The kernel judges the arguments; its position counts for appends and streams only.
+func (f *file) Lseek(offset int64, whence int) abi.Errno {
+	if f.stream {
+		return unix.ESPIPE
+	}
+	f.drain()
+	if whence == unix.SEEK_CUR {
+		if offset > 0 && f.pos+offset < 0 {
+			return unix.EOVERFLOW
+		}
+		offset, whence = f.pos+offset, unix.SEEK_SET
+	}
+	pos, err := unix.Seek(f.fd, offset, whence)
+	if err != nil {
+		return errnoOf(err)
+	}
+	f.pos = pos
+	return 0
+}
+
+// Cancel implements engine.Queue. An operation under way is stopped or, where that cannot be, awaited.
+func (f *file) Cancel(op *engine.Op) {
+	if op != f.Pushes.Head() {
+		return
+	}
+	if res := f.stop(); op.Opcode() == abi.OpPop {
+		f.unread(res)
+	} else if res > 0 {
+		f.wrote(op, res)
+	}
+	if op.Opcode() == abi.OpPush && op.Sent > 0 && op.Sent < op.SGA().Len() {
+		// The rest goes the same way, from a copy. Without memory for one it is lost, as if the program had ended.
+		op.Detach()
+	}
+	f.kick()
+}
+
+// Close implements engine.Queue. An operation whose end has come meanwhile keeps its result.
+func (f *file) Close() {
+	f.fs.be.poll()
+	if f.state == fileBusy {
+		if res := f.stop(); res != -int32(unix.ECANCELED) && res != -int32(unix.EINTR) {
+			f.finish(f.Pushes.Head(), res)
+		}
+	}
+	f.stop()
+	f.dropRead()
+	if f.kept != nil {
+		mem.Free(unsafe.Pointer(unsafe.SliceData(f.kept)))
+	}
+	f.fs.leave(f)
+	_ = unix.Close(f.fd)
+}
