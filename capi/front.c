@@ -43,6 +43,7 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[])
         /* A selector library that is linked or preloaded defines this; see capi/selector. */
         const char *selected = (const char *)dlsym(RTLD_DEFAULT, "dmtr_default_libos");
         struct dmtr_ctl *ctl = NULL;
+        dmtr_before_init();
         rc = dmtrGoInit(argc, argv, (char *)selected, (void **)&ctl);
         if (rc == 0)
             __atomic_store_n(&dmtr_ctl, ctl, __ATOMIC_RELEASE);
@@ -240,15 +241,6 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
         return EINVAL;
     uint64_t seq = dmtr_enter();
     int rc = dmtrGoLseek(qd, offset, whence);
-    dmtr_leave(seq);
-    return rc;
-}
-
-DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
-{
-    REQUIRE_INIT();
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoDrop(qt);
     dmtr_leave(seq);
     return rc;
 }

@@ -8,6 +8,7 @@ package main
 #cgo CFLAGS: -O2 -Wall -Wextra -Werror -fno-strict-aliasing -I${SRCDIR}/../include
 #include <dmtr/types.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 extern const uint32_t dmtr_shared_layout[];
 */
@@ -41,6 +42,13 @@ func guard(rc *C.int) {
 		fmt.Fprintf(os.Stderr, "libdmtr: internal error: %v\n", p)
 		*rc = C.int(unix.EIO)
 	}
+}
+
+// getenv asks C, because Go's copy of the environment is as old as the library's loading.
+func getenv(name string) string {
+	n := C.CString(name)
+	defer C.free(unsafe.Pointer(n))
+	return C.GoString(C.getenv(n))
 }
 
 func checkLayout() bool {

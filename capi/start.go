@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +28,7 @@ func (e *startError) Error() string { return fmt.Sprintf("%s: %v", e.text, e.err
 
 // start makes the engine as the arguments of dmtr_init, the environment and the configuration file have it.
 func start(args []string, selected string) (*engine.Engine, error) {
-	cfg, err := config.Load(args, os.Getenv)
+	cfg, err := config.Load(args, getenv)
 	if err != nil {
 		return nil, err
 	}

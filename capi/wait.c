@@ -20,7 +20,7 @@
 enum {
     SPIN_ROUNDS = 64,      /* polls of the devices in one stay in Go */
     YIELD_AFTER_NS = 10000, /* an adaptive spin longer than this lets others have the core */
-    POLL_EVERY = 32,       /* results handed out from memory before the devices are polled all the same */
+    POLL_EVERY = 8,        /* results handed out from memory before the devices are polled all the same */
     WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
     WALK_SLICE = 64,       /* tokens of a longer one looked at between polls */
     WALK_PAUSE_MS = 1,     /* longest sleep while part of the array has not been looked at */
@@ -33,8 +33,11 @@ static uint32_t unpolled;
 /* Where wait_any last found a token; the program tends to put the next one there. */
 static uint32_t last_offset;
 
-/* Tokens parked so far. */
-static uint64_t parks;
+/*
+ * Counts what a wait_any that sleeps or spins must look through its whole array for again: tokens that another wait has
+ * parked, and tokens dropped.
+ */
+static uint64_t changes;
 
 static void drive(int rounds)
 {
@@ -109,7 +112,7 @@ static void step(struct wait *w)
     }
     int yield = 0;
     if (!w->awake && (mode == WAIT_BLOCK || (mode == WAIT_ADAPTIVE && spun_enough(w, &yield)))) {
-        waiter_sleep(w->max_ms);
+        waiter_sleep(w->seq, w->max_ms);
         w->start_ns = 0;
     } else if (yield || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0) {
         dmtr_unlock();
@@ -135,6 +138,16 @@ DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
         }
         step(&w);
     }
+}
+
+DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
+{
+    REQUIRE_INIT();
+    uint64_t seq = dmtr_enter();
+    int rc = dmtrGoDrop(qt);
+    changes++;
+    dmtr_leave(seq);
+    return rc;
 }
 
 DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
@@ -166,7 +179,7 @@ struct any {
     uint32_t n;
     uint32_t walk_at, walk_left; /* the part of the array not looked at yet */
     uint32_t searches;
-    uint64_t parks; /* those parked when the array was last known to hold none of them */
+    uint64_t changes; /* when the array was last looked through from the beginning */
 };
 
 /* The place of a value in the array, or -1. */
@@ -205,10 +218,10 @@ static struct dmtr_token *from_ready(struct any *a, int64_t *at)
             a->searches++;
             if ((*at = search(a->qts, a->n, t->result.qr_qt)) >= 0)
                 return t;
-            a->parks++;
+            a->changes++; /* no need to: it is not in the array */
         }
         token_park(t);
-        parks++;
+        changes++;
     }
     return NULL;
 }
@@ -244,10 +257,6 @@ static int walk(struct any *a, uint32_t count, struct dmtr_token **found, int64_
 static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at)
 {
     *found = NULL;
-    if (a->parks != parks) { /* by another thread, or by this one unseen: they may be in the array */
-        a->parks = parks;
-        a->walk_left = a->n;
-    }
     /* Parked tokens get their turn even when others are always ready. */
     int bad = 0;
     if (first && a->n <= WALK_AT_ONCE)
@@ -256,6 +265,10 @@ static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at
         bad = walk(a, first ? WALK_AT_ONCE : WALK_SLICE, found, at);
     if (!bad && *found == NULL)
         *found = from_ready(a, at);
+    if (a->changes != changes) {
+        a->changes = changes;
+        a->walk_left = a->n;
+    }
     return bad;
 }
 
@@ -271,7 +284,7 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
     struct dmtr_token *t;
     int64_t at = 0;
     dmtr_lock();
-    a.parks = parks;
+    a.changes = changes;
     if (n > WALK_AT_ONCE)
         a.walk_at = cursor % n;
     int rc;
@@ -286,7 +299,7 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
             rc = bad ? unknown(qts[at], qr_out) : take(t, qr_out);
             break;
         }
-        w.awake = a.walk_left != 0 && dmtr_ctl->parked.count != 0;
+        w.awake = a.walk_left != 0 && (n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);
         w.max_ms = a.walk_left != 0 ? WALK_PAUSE_MS : 0;
         step(&w);
     }

@@ -73,13 +73,15 @@ static void learn(uint64_t slept_ns)
         budget_ns = now < FIRST_BUDGET_NS ? FIRST_BUDGET_NS : now * 2;
 }
 
-void waiter_sleep(uint32_t max_ms)
+void waiter_sleep(uint64_t seq, uint32_t max_ms)
 {
     struct pollfd fds[MAX_WAIT_FDS + 1];
     uint32_t n = dmtr_ctl->num_fds;
     struct waiter self = {sleepers, thread_eventfd()};
 
     dmtrGoArm();
+    if (dmtr_ctl->seq != seq)
+        return;
     for (uint32_t i = 0; i < n; i++)
         fds[i] = (struct pollfd){dmtr_ctl->fds[i], POLLIN, 0};
     fds[n] = (struct pollfd){self.fd, POLLIN, 0};

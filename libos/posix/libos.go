@@ -1,13 +1,14 @@
 // Package posix is the libOS over kernel sockets and files.
 //
 // Sockets are non-blocking, and receive in one of two ways. A few sockets that lately had traffic are hot: each Poll
-// asks the kernel for their data outright, which finds it soonest and costs one system call. All others are armed,
-// which means that an edge-triggered epoll set watches them, so that their number costs nothing. A pending operation is always on a socket
-// that is hot or armed. A socket is armed when it stays quiet, when it cannot be hot, when its send buffer is
-// full, or before the thread sleeps.
+// asks the kernel for their data outright, which finds it soonest and costs one system call. Others are armed: an
+// edge-triggered epoll set watches them, so that their number costs nothing. A socket with a pending operation is
+// hot or armed, and never both, because being watched makes each packet dearer for its sender. It is armed when it stays
+// quiet, when it cannot be hot, when its send buffer is full, and before the thread sleeps.
 package posix
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 const (
@@ -22,9 +24,11 @@ const (
 	// hotMisses is how many fruitless receives in a row cool a socket down: some 100 µs of polling.
 	hotMisses = 512
 	// epollEvery is how many polls of hot sockets go to one look at the epoll set.
-	epollEvery = 4
+	epollEvery = 8
 	maxEvents  = 64
 	scratchLen = 64 << 10
+	// readyBlock is the size of the block that is kept at hand for a small message.
+	readyBlock = 256
 )
 
 // LibOS is the posix libOS.
@@ -41,9 +45,11 @@ type LibOS struct {
 	tick    uint32
 	scratch []byte // for one receive or small send
 	spills  [][]byte
-	iov     [2 * abi.MaxSegs]unix.Iovec
-	msg     unix.Msghdr
-	files   *files // nil until a file is opened
+	iov     [2 * abi.MaxSegs]ioVec
+	msg     msgHdr
+	ready   unsafe.Pointer // readyBlock bytes, or nil
+	slept   bool           // Arm was called since the last look at the epoll set
+	files   *files         // nil until a file is opened
 }
 
 // watch is a place that the events of one descriptor name. The generation tells late events of a closed one.
@@ -85,15 +91,15 @@ func (o *LibOS) Close() {
 	if o.files != nil {
 		o.files.close()
 	}
+	mem.Free(o.ready)
 	_ = unix.Close(o.epfd)
 }
 
 // Arm implements engine.LibOS.
 func (o *LibOS) Arm() {
-	for _, s := range o.hot[:o.numHot] {
-		if !s.Pops.Empty() {
-			s.arm()
-		}
+	o.slept = true
+	for o.numHot > 0 {
+		o.hot[0].arm()
 	}
 	if o.files != nil {
 		o.files.arm()
@@ -102,20 +108,26 @@ func (o *LibOS) Arm() {
 
 // Poll implements engine.LibOS.
 func (o *LibOS) Poll() {
+	if o.ready == nil {
+		o.ready = mem.Alloc(readyBlock)
+	}
+	seq := o.eng.Completions()
 	for i := 0; i < o.numHot; {
 		s := o.hot[i]
 		switch s.misses++; {
 		case s.Pops.Empty():
-			o.cool(s)
+			s.cool()
 		case s.misses > hotMisses:
 			s.arm()
-			o.cool(s)
 		default:
 			s.h.receive()
 		}
 		if i < o.numHot && o.hot[i] == s {
 			i++
 		}
+	}
+	if o.eng.Completions() != seq {
+		return
 	}
 	o.tick++
 	if o.armed > 0 && (o.numHot == 0 || o.tick%epollEvery == 0) {
@@ -126,11 +138,21 @@ func (o *LibOS) Poll() {
 	}
 }
 
+// block returns at least n bytes for a result, the ready block if that is enough.
+func (o *LibOS) block(n uint64) unsafe.Pointer {
+	if p := o.ready; p != nil && n <= readyBlock {
+		o.ready = nil
+		return p
+	}
+	return mem.Alloc(max(n, 1))
+}
+
 // look handles what the epoll set has to report.
 func (o *LibOS) look() {
-	r, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
 	n := int(r)
 	if n <= 0 {
+		o.slept = false
 		return
 	}
 	for i := range o.events[:n] {
@@ -139,36 +161,14 @@ func (o *LibOS) look() {
 			w.p.ready(ev.Events)
 		}
 	}
-	if n == 1 {
-		o.warm(o.events[0].Fd)
-	}
-}
-
-// warm makes the only socket with an event hot, if there is room: the next message may well be its, too.
-func (o *LibOS) warm(place int32) {
-	if h, ok := o.watched[place].p.(handler); ok && o.numHot < hotSockets {
-		if s := h.socket(); !s.hot && s.streaming {
-			o.heat(s)
+	// The only socket with an event becomes hot: the next message may well be its, too. After a sleep the next one may
+	// take as long.
+	if n == 1 && !o.slept {
+		if h, ok := o.watched[o.events[0].Fd].p.(handler); ok {
+			h.socket().warm()
 		}
 	}
-}
-
-func (o *LibOS) heat(s *sock) {
-	s.hot, s.misses = true, 0
-	o.hot[o.numHot] = s
-	o.numHot++
-}
-
-func (o *LibOS) cool(s *sock) {
-	s.hot = false
-	for i, h := range o.hot[:o.numHot] {
-		if h == s {
-			o.numHot--
-			o.hot[i] = o.hot[o.numHot]
-			o.hot[o.numHot] = nil
-			return
-		}
-	}
+	o.slept = false
 }
 
 // watch adds a descriptor to the epoll set. Its events go to p until unwatch.

@@ -1,6 +1,7 @@
 package posix
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +22,9 @@ type sock struct {
 	misses    int
 	bound     bool
 	streaming bool // receives data, so being hot may pay
-	// While armed: what epoll has reported and no EAGAIN has taken back.
+	// While armed: what epoll has reported and no EAGAIN has taken back; writable only if outArmed, too.
 	readable, writable bool
+	outArmed           bool
 	hup                bool // the kernel has an end or an error to report
 }
 
@@ -65,19 +67,22 @@ func (s *sock) Name() (name abi.SockaddrIn, err abi.Errno) {
 // Close implements engine.Queue.
 func (s *sock) Close() {
 	s.disarm()
-	if s.hot {
-		s.os.cool(s)
-	}
+	s.cool()
 	_ = unix.Close(s.fd)
 }
 
 // arm puts the socket into the epoll set; what it is ready for already will be reported, too. If that fails, so do
 // the operations that would have to wait.
 func (s *sock) arm() {
+	s.cool()
 	if s.armed {
 		return
 	}
-	place, err := s.os.watch(s.fd, s.h, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET)
+	if s.outArmed = !s.Pushes.Empty(); s.outArmed {
+		events |= unix.EPOLLOUT
+	}
+	place, err := s.os.watch(s.fd, s.h, events)
 	if err != 0 {
 		s.fail(&s.Pops, err)
 		s.fail(&s.Pushes, err)
@@ -94,6 +99,42 @@ func (s *sock) disarm() {
 	}
 }
 
+// heat makes the socket hot, if there is room.
+func (s *sock) heat() bool {
+	o := s.os
+	if o.numHot == hotSockets {
+		return false
+	}
+	s.disarm()
+	s.hot, s.misses = true, 0
+	o.hot[o.numHot] = s
+	o.numHot++
+	return true
+}
+
+// warm is heat for a socket that is armed. One that has to wait for room to send stays so.
+func (s *sock) warm() {
+	if !s.hot && s.streaming && s.Pushes.Empty() {
+		s.heat()
+	}
+}
+
+func (s *sock) cool() {
+	if !s.hot {
+		return
+	}
+	s.hot = false
+	o := s.os
+	for i, h := range o.hot[:o.numHot] {
+		if h == s {
+			o.numHot--
+			o.hot[i] = o.hot[o.numHot]
+			o.hot[o.numHot] = nil
+			return
+		}
+	}
+}
+
 func (s *sock) fail(l *engine.OpList, err abi.Errno) {
 	for op := l.Head(); op != nil; op = l.Head() {
 		op.Complete(err)
@@ -105,23 +146,23 @@ func (s *sock) awaitData() {
 	switch {
 	case s.armed && s.readable:
 		s.h.receive()
-	case s.armed || s.hot:
-	case s.os.numHot < hotSockets:
-		s.os.heat(s)
-	default:
+	case !s.armed && !s.hot && !s.heat():
 		s.arm()
 	}
 }
 
 // mayRead tells whether the kernel is worth asking for data.
-func (s *sock) mayRead() bool { return !s.armed || s.readable || s.hot }
+func (s *sock) mayRead() bool { return !s.armed || s.readable }
 
 // mayWrite tells whether the kernel is worth asking to take data.
-func (s *sock) mayWrite() bool { return !s.armed || s.writable }
+func (s *sock) mayWrite() bool { return !s.armed || !s.outArmed || s.writable }
 
-// blockedWrite is called when the kernel takes no more data.
+// blockedWrite is called when the kernel takes no more data, with the push that must wait on its list.
 func (s *sock) blockedWrite() {
 	s.writable = false
+	if s.armed && !s.outArmed {
+		s.disarm()
+	}
 	s.arm()
 }
 
@@ -150,7 +191,7 @@ func (s *sock) got(n, room int) {
 // recv receives into p; EAGAIN if there is nothing.
 func (s *sock) recv(p []byte) (int, abi.Errno) {
 	for {
-		r, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		r, _, err := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 		switch err {
 		case 0:
 			return int(r), 0
@@ -160,37 +201,6 @@ func (s *sock) recv(p []byte) (int, abi.Errno) {
 			return 0, err
 		default:
 			return 0, err
-		}
-	}
-}
-
-// send sends bytes, to an address or, if that is nil, to the peer.
-func (s *sock) send(p []byte, to *abi.SockaddrIn) (int, abi.Errno) {
-	size := uintptr(0)
-	if to != nil {
-		size = uintptr(abi.SizeofSockaddrIn)
-	}
-	for {
-		r, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(to)), size)
-		if err != unix.EINTR {
-			return int(r), err
-		}
-	}
-}
-
-// sendv sends the first n entries of LibOS.iov likewise.
-func (s *sock) sendv(n int, to *abi.SockaddrIn) (int, abi.Errno) {
-	m := &s.os.msg
-	*m = unix.Msghdr{Iov: &s.os.iov[0]}
-	m.SetIovlen(n)
-	if to != nil {
-		m.Name, m.Namelen = (*byte)(unsafe.Pointer(to)), abi.SizeofSockaddrIn
-	}
-	for {
-		r, _, err := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(m)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
-			return int(r), err
 		}
 	}
 }

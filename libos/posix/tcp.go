@@ -1,6 +1,7 @@
 package posix
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -94,7 +95,7 @@ func (t *tcp) accept() {
 		}
 		var peer abi.SockaddrIn
 		size := abi.SizeofSockaddrIn
-		fd, _, err := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(t.fd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)),
+		fd, _, err := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(t.fd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)),
 			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch err {
 		case 0:

@@ -157,6 +157,10 @@ func (t *tcp) serve(p []byte) []byte {
 				return nil
 			}
 		case config.FramingMessage:
+			if n := t.popWhole(p); n > 0 {
+				p = p[n:]
+				continue
+			}
 			n, done, err := t.dec.Feed(p, uint64(t.os.cfg.Limits.MaxMessage))
 			if err != 0 {
 				t.end(err)
@@ -175,11 +179,30 @@ func (t *tcp) serve(p []byte) []byte {
 	return p
 }
 
+// popWhole gives the oldest pop a message that is here in one piece, and returns the bytes it took: 0 if it is not.
+func (t *tcp) popWhole(p []byte) int {
+	n := 0
+	if t.dec.Idle() {
+		n = framing.Whole(p, uint64(t.os.cfg.Limits.MaxMessage))
+	}
+	if n == 0 {
+		return 0
+	}
+	block := t.os.block(uint64(n))
+	if block == nil {
+		return 0
+	}
+	op := t.Pops.Head()
+	framing.TakeWhole(op.SGA(), block, p[:n])
+	op.Popped(false)
+	return n
+}
+
 // popBytes gives the oldest pop as much of p as it wants.
 func (t *tcp) popBytes(p []byte) int {
 	op := t.Pops.Head()
 	n := min(uint64(len(p)), t.popLimit(op))
-	block := mem.Alloc(n)
+	block := t.os.block(n)
 	if block == nil {
 		op.Complete(unix.ENOMEM)
 		return 0

@@ -57,6 +57,9 @@ func (t *tcp) sendOut(op *engine.Op) bool {
 			return false
 		}
 		if err != 0 {
+			if err == unix.ECONNRESET && t.ended == 0 {
+				t.end(err) // the kernel tells of a reset once only, and pops want to know, too
+			}
 			op.Complete(err)
 			return true
 		}

@@ -1,6 +1,7 @@
 package posix
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -9,13 +10,13 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
-	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 // udp is a UDP socket. Each datagram is one array.
 type udp struct {
 	sock
 	connected bool
+	peer      abi.SockaddrIn // if connected
 	mode      config.Framing
 	bare      bool // auto mode: the last datagram popped had no header, so neither have those pushed
 }
@@ -53,7 +54,7 @@ func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	}
 	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(u.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
 	if err == 0 {
-		u.connected, u.bound = true, true
+		u.connected, u.bound, u.peer = true, true, *addr
 		if _, set := u.os.cfg.Ports[port(addr)]; set {
 			u.mode = u.os.cfg.FramingFor(port(addr))
 		}
@@ -133,9 +134,13 @@ func (u *udp) receive() {
 }
 
 func (u *udp) recvFrom(p []byte, from *abi.SockaddrIn) (int, abi.Errno) {
+	if u.connected {
+		*from = u.peer
+		return u.recv(p)
+	}
 	size := abi.SizeofSockaddrIn
 	for {
-		n, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT,
+		n, _, err := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT,
 			uintptr(unsafe.Pointer(from)), uintptr(unsafe.Pointer(&size)))
 		if err != unix.EINTR {
 			return int(n), err
@@ -151,6 +156,15 @@ func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 		message = match && decided
 		u.bare = !message
 	}
+	if n := len(p); message && framing.Whole(p, uint64(u.os.cfg.Limits.MaxMessage)) == n {
+		block := u.os.block(uint64(n))
+		if block == nil {
+			return unix.ENOMEM
+		}
+		framing.TakeWhole(op.SGA(), block, p)
+		op.Popped(false)
+		return 0
+	}
 	if message {
 		var d framing.Decoder
 		n, done, err := d.Feed(p, uint64(u.os.cfg.Limits.MaxMessage))
@@ -165,7 +179,7 @@ func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 		op.Popped(false)
 		return 0
 	}
-	block := mem.Alloc(uint64(max(len(p), 1)))
+	block := u.os.block(uint64(len(p)))
 	if block == nil {
 		return unix.ENOMEM
 	}
@@ -182,7 +196,7 @@ func (u *udp) ready(events uint32) {
 	u.note(events)
 	for op := u.Pushes.Head(); op != nil && u.writable; op = u.Pushes.Head() {
 		if !u.sendOut(op) {
-			u.writable = false
+			u.blockedWrite()
 		}
 	}
 	if u.readable {

@@ -1,6 +1,7 @@
 package posix
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,20 @@ import (
 // copyBelow is the size under which a message is copied together for one plain send, which costs less than a gather.
 const copyBelow = 2048
 
+// msgHdr is struct msghdr. Like ioVec it has addresses in place of pointers: what it names is the program's memory,
+// which may be gone when the garbage collector comes by, or part of an Op, which stays.
+type msgHdr struct {
+	name       abi.Ptr
+	nameLen    uint32
+	_          uint32
+	iov        abi.Ptr
+	iovLen     uint64
+	control    abi.Ptr
+	controlLen uint64
+	flags      int32
+	_          int32
+}
+
 // wireLen is how many bytes op is on the wire.
 func wireLen(sga *abi.SGArray, message bool) uint64 {
 	n := sga.Len()
@@ -22,58 +37,94 @@ func wireLen(sga *abi.SGArray, message bool) uint64 {
 	return n
 }
 
+// transmit sends what is left of op, as much as the kernel takes at once, to an address or, if that is nil, to the peer.
+func (s *sock) transmit(op *engine.Op, total uint64, message bool, to *abi.SockaddrIn) (n int, err abi.Errno) {
+	if total <= copyBelow && op.Sent == 0 {
+		return s.send(s.os.flatten(op.SGA(), message), to)
+	}
+	if message {
+		framing.Encode(op.Header[:], op.SGA())
+	}
+	return s.sendv(s.os.gather(op, message), to)
+}
+
 // gather lays out op from op.Sent on in LibOS.iov, and returns the number of entries.
 func (o *LibOS) gather(op *engine.Op, message bool) (n int) {
 	skip := op.Sent
-	add := func(p *byte, size uint64) {
+	add := func(p abi.Ptr, size uint64) {
 		if skip >= size {
 			skip -= size
 			return
 		}
-		o.iov[n].Base = (*byte)(unsafe.Add(unsafe.Pointer(p), uintptr(skip)))
-		o.iov[n].SetLen(int(size - skip))
+		o.iov[n] = ioVec{p + abi.Ptr(skip), size - skip}
 		skip = 0
 		n++
 	}
 	sga := op.SGA()
-	word, size := 0, framing.HeaderLen+4
+	words, size := abi.PtrTo(unsafe.Pointer(&op.Header)), uint64(framing.HeaderLen+4)
 	for i := uint32(0); i < sga.NumSegs; i++ {
 		if message {
-			add(&op.Header[word], uint64(size))
-			word, size = word+size, 4
+			add(words, size)
+			words, size = words+abi.Ptr(size), 4
 		}
-		add((*byte)(sga.Segs[i].Buf.Pointer()), uint64(sga.Segs[i].Len))
+		add(sga.Segs[i].Buf, uint64(sga.Segs[i].Len))
 	}
 	return n
 }
 
 // flatten copies a small array into the scratch buffer as it is on the wire.
-func (o *LibOS) flatten(op *engine.Op, message bool) []byte {
-	b := o.scratch[:0]
-	sga := op.SGA()
-	word, size := 0, framing.HeaderLen+4
-	for i := uint32(0); i < sga.NumSegs; i++ {
-		if message {
-			b = append(b, op.Header[word:word+size]...)
-			word, size = word+size, 4
+func (o *LibOS) flatten(sga *abi.SGArray, message bool) []byte {
+	if !message {
+		b := o.scratch[:0]
+		for i := uint32(0); i < sga.NumSegs; i++ {
+			b = append(b, sga.Bytes(i)...)
 		}
-		b = append(b, sga.Bytes(i)...)
+		return b
+	}
+	if sga.NumSegs == 1 {
+		framing.Encode(o.scratch, sga)
+		return o.scratch[:framing.HeaderLen+4+copy(o.scratch[framing.HeaderLen+4:], sga.Bytes(0))]
+	}
+	var h [framing.MaxOverhead]byte
+	framing.Encode(h[:], sga)
+	b := append(o.scratch[:0], h[:framing.HeaderLen]...)
+	for i := uint32(0); i < sga.NumSegs; i++ {
+		b = append(append(b, h[framing.HeaderLen+4*i:][:4]...), sga.Bytes(i)...)
 	}
 	return b
 }
 
-// transmit sends what is left of op, as much as the kernel takes at once.
-func (s *sock) transmit(op *engine.Op, total uint64, message bool, to *abi.SockaddrIn) (n int, err abi.Errno) {
-	if message && op.Sent == 0 {
-		framing.Encode(op.Header[:], op.SGA())
+// send sends bytes.
+func (s *sock) send(p []byte, to *abi.SockaddrIn) (int, abi.Errno) {
+	size := uintptr(0)
+	if to != nil {
+		size = uintptr(abi.SizeofSockaddrIn)
 	}
-	if total <= copyBelow && op.Sent == 0 {
-		return s.send(s.os.flatten(op, message), to)
+	for {
+		r, _, err := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(to)), size)
+		if err != unix.EINTR {
+			return int(r), err
+		}
 	}
-	return s.sendv(s.os.gather(op, message), to)
 }
 
-// errno of a failed system call wrapped by package unix.
+// sendv sends the first n entries of LibOS.iov.
+func (s *sock) sendv(n int, to *abi.SockaddrIn) (int, abi.Errno) {
+	m := &s.os.msg
+	*m = msgHdr{iov: abi.PtrTo(unsafe.Pointer(&s.os.iov)), iovLen: uint64(n)}
+	if to != nil {
+		m.name, m.nameLen = abi.PtrTo(unsafe.Pointer(to)), abi.SizeofSockaddrIn
+	}
+	for {
+		r, _, err := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(m)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			return int(r), err
+		}
+	}
+}
+
+// errnoOf is the errno of a failed system call that package unix has wrapped.
 func errnoOf(err error) abi.Errno {
 	if e, ok := err.(abi.Errno); ok {
 		return e

@@ -25,6 +25,7 @@ type Engine struct {
 	lim     Limits
 	net     LibOS
 	storage LibOS
+	split   bool // storage is another libOS than net
 	descs   []desc
 	free    freeList
 	open    int
@@ -58,9 +59,9 @@ func New(lim Limits) (*Engine, abi.Errno) {
 
 // Attach gives the engine its libOSes, which may be one and the same.
 func (e *Engine) Attach(net, storage LibOS) abi.Errno {
-	e.net, e.storage = net, storage
+	e.net, e.storage, e.split = net, storage, net != storage
 	fds := net.Fds()
-	if storage != net {
+	if e.split {
 		fds = append(fds, storage.Fds()...)
 	}
 	if len(fds) > abi.MaxWaitFds {
@@ -72,6 +73,9 @@ func (e *Engine) Attach(net, storage LibOS) abi.Errno {
 	e.ctl.NumFds = uint32(len(fds))
 	return 0
 }
+
+// Completions is how many operations have completed so far.
+func (e *Engine) Completions() uint64 { return e.ctl.Seq }
 
 // Control is the state shared with the C front.
 func (e *Engine) Control() *abi.Control { return e.ctl }
@@ -89,7 +93,7 @@ func (e *Engine) Close() {
 	if e.net != nil {
 		e.net.Close()
 	}
-	if e.storage != nil && e.storage != e.net {
+	if e.split {
 		e.storage.Close()
 	}
 	for i, c := range e.ctl.Chunks {
@@ -110,7 +114,7 @@ func (e *Engine) Drive(n int) {
 	seq := e.ctl.Seq
 	for ; n > 0; n-- {
 		e.net.Poll()
-		if e.storage != e.net {
+		if e.split {
 			e.storage.Poll()
 		}
 		if e.ctl.Seq != seq || e.wanted() {
@@ -122,7 +126,7 @@ func (e *Engine) Drive(n int) {
 // Arm prepares for a sleep on the Fds of Control.
 func (e *Engine) Arm() {
 	e.net.Arm()
-	if e.storage != e.net {
+	if e.split {
 		e.storage.Arm()
 	}
 }

@@ -56,6 +56,27 @@ func Encode(h []byte, sga *abi.SGArray) uint64 {
 	return HeaderLen + body
 }
 
+// Whole tells how many bytes of p are a message of one segment, if one is there from beginning to end; otherwise 0,
+// and a Decoder must find out what is there.
+func Whole(p []byte, limit uint64) int {
+	if len(p) < HeaderLen+4 || [4]byte(p[:4]) != magic {
+		return 0
+	}
+	body, nsegs, n := binary.BigEndian.Uint32(p[4:]), binary.BigEndian.Uint32(p[8:]), binary.BigEndian.Uint32(p[12:])
+	total := HeaderLen + 4 + uint64(n)
+	if nsegs != 1 || n == 0 || uint64(body) != 4+uint64(n) || uint64(n) > limit || total > uint64(len(p)) {
+		return 0
+	}
+	return int(total)
+}
+
+// TakeWhole makes an array of a message that Whole has found, in a block with room for it.
+func TakeWhole(sga *abi.SGArray, block unsafe.Pointer, p []byte) {
+	copy(unsafe.Slice((*byte)(block), len(p)), p)
+	sga.Buf, sga.NumSegs = abi.PtrTo(block), 1
+	sga.Segs[0] = abi.Seg{Buf: sga.Buf + HeaderLen + 4, Len: uint32(len(p) - HeaderLen - 4)}
+}
+
 // Decoder assembles the messages of one stream from pieces of any size. The zero value awaits a header.
 type Decoder struct {
 	header [HeaderLen]byte
@@ -84,6 +105,9 @@ func (d *Decoder) Feed(p []byte, limit uint64) (n int, done bool, err abi.Errno)
 	if d.have < HeaderLen {
 		n = copy(d.header[d.have:], p)
 		d.have += uint64(n)
+		if match, _ := MatchMagic(d.header[:d.have]); !match {
+			return n, false, unix.EILSEQ
+		}
 		if d.have < HeaderLen {
 			return n, false, 0
 		}
@@ -149,7 +173,7 @@ func (d *Decoder) begin(limit, atHand uint64) abi.Errno {
 	d.nsegs = binary.BigEndian.Uint32(d.header[8:])
 	words := 4 * uint64(d.nsegs)
 	switch {
-	case [4]byte(d.header[:4]) != magic, d.nsegs == 0, d.nsegs > abi.MaxSegs, body <= words:
+	case d.nsegs == 0, d.nsegs > abi.MaxSegs, body <= words:
 		return unix.EILSEQ
 	case body-words > limit:
 		return unix.EMSGSIZE

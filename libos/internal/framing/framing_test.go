@@ -119,6 +119,7 @@ func TestDecodeRefuses(t *testing.T) {
 		err abi.Errno
 	}{
 		"bad magic":              {words(m+1, 5, 1), unix.EILSEQ},
+		"bad magic, no more":     {[]byte("PING"), unix.EILSEQ},
 		"no segments":            {words(m, 4, 0), unix.EILSEQ},
 		"four segments":          {words(m, 100, 4), unix.EILSEQ},
 		"nine segments":          {words(m, 100, 9), unix.EILSEQ},
@@ -178,6 +179,16 @@ func FuzzDecoder(f *testing.F) {
 		var whole, cut Decoder
 		a, errA := feed(&whole, in, func(n int) int { return n })
 		b, errB := feed(&cut, in, func(n int) int { return min(n, 1+int(step)) })
+		if n := Whole(in, limit); n > 0 {
+			require.NotEmpty(t, a)
+			require.Len(t, a[0], 1)
+			var sga abi.SGArray
+			block := make([]byte, n)
+			TakeWhole(&sga, unsafe.Pointer(&block[0]), in[:n])
+			require.Equal(t, a[0][0], sga.Bytes(0))
+		} else if len(a) > 0 {
+			require.True(t, len(a[0]) > 1, "Whole misses a message of one segment")
+		}
 		require.Equal(t, errA, errB)
 		require.Equal(t, a, b)
 		whole.Reset()
