@@ -40,8 +40,8 @@ int main(void)
         block = qr.qr_value.sga.sga_buf;
     }
     CHECK_ERR(dmtr_drop(qt), 0);
-    CHECK_ERR(dmtr_poll(&qr, qt), ENOENT);
     CHECK(memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, "hello", 5) == 0); /* ours, once it was reported */
+    CHECK_ERR(dmtr_poll(&qr, qt), ENOENT);
     free(block);
 
     failed = q_start_pop(k.connected);
