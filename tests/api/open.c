@@ -29,7 +29,6 @@ static void test_errors_of_open(void)
     CHECK(symlink(other, other) == 0);
     check_fails(other, O_RDONLY, ELOOP);
     CHECK(remove(other) == 0);
-    check_fails(dir, O_WRONLY, EISDIR);
     CHECK(remove(path) == 0);
 }
 
@@ -38,6 +37,7 @@ static void test_kinds(void)
     struct sockaddr_un un;
     int qd = 0, err, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_fails(dir, O_RDONLY, ENOTSUP);
+    check_fails(dir, O_WRONLY, ENOTSUP);
     CHECK(mkfifo(path, 0600) == 0);
     check_fails(path, O_RDWR, ENOTSUP);
     check_fails(path, O_RDONLY | O_NONBLOCK, ENOTSUP);

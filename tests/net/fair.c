@@ -1,5 +1,6 @@
 /*
- * wait_any is fair, and finds tokens wherever the program puts them in its array.
+ * wait_any is fair, and finds tokens wherever the program puts them in its array. Runs again in the wait mode block, which looks at
+ * things less often.
  */
 #include "net/peer.h"
 
@@ -177,41 +178,105 @@ static void test_places(int n, int rounds)
     free(qds);
 }
 
-/* Completed tokens that the caller did not put into the array neither come up nor get lost nor keep the wait from sleeping or waking. */
+static void *send_later(void *arg)
+{
+    usleep(3000);
+    plain_send(*(int *)arg, "x", 1);
+    return NULL;
+}
+
+/*
+ * Completed tokens that the caller did not put into the array neither come up nor get lost, nor keep the wait from sleeping or from
+ * waking. In every round there are some new ones.
+ */
 static void test_others_completed(void)
 {
-    enum { OTHERS = 50 };
-    dmtr_qtoken_t others[OTHERS], failed;
-    int memory = 0, closed = 0, fd, qd = q_pair(&fd);
+    enum { ROUNDS = 30, OTHERS = 7 };
+    dmtr_qtoken_t others[ROUNDS][OTHERS], failed;
+    int memory = 0, closed = 0, idle = 0, fd, qd = q_pair(&fd);
     CHECK_ERR(dmtr_queue(&memory), 0);
+    CHECK_ERR(dmtr_queue(&idle), 0);
     CHECK_ERR(dmtr_queue(&closed), 0);
-    for (int i = 0; i < OTHERS; i++) {
-        q_push(memory, "x", 1);
-        others[i] = q_start_pop(memory);
-    }
     failed = q_start_pop(closed);
     CHECK_ERR(dmtr_close(closed), 0);
-    for (int i = 0; i < 100; i++) {
+    qts[0] = q_start_pop(idle);
+    for (int i = 0; i < ROUNDS; i++) {
         dmtr_qresult_t qr;
-        qts[0] = q_start_pop(memory); /* stays pending */
+        pthread_t t;
+        for (int k = 0; k < OTHERS; k++) {
+            q_push(memory, "x", 1);
+            others[i][k] = q_start_pop(memory);
+        }
         qts[1] = q_start_pop(qd);
-        if (i % 10 == 0)
-            usleep(1000);
-        plain_send(fd, "x", 1);
+        start_thread(&t, send_later, &fd);
         CHECK_EQ(take(&qr, 2), 1);
         free(qr.qr_value.sga.sga_buf);
-        CHECK_ERR(dmtr_drop(qts[0]), 0);
+        join_thread(t);
     }
-    for (int i = OTHERS - 1; i >= 0; i--)
-        CHECK_ERR(dmtr_wait(NULL, others[i]), 0);
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = OTHERS - 1; k >= 0; k--)
+            CHECK_ERR(dmtr_wait(NULL, others[i][k]), 0);
     CHECK_ERR(dmtr_wait(NULL, failed), ECANCELED);
+    CHECK_ERR(dmtr_drop(qts[0]), 0);
+    CHECK_ERR(dmtr_close(idle), 0);
     CHECK_ERR(dmtr_close(memory), 0);
     CHECK_ERR(dmtr_close(qd), 0);
     CHECK(close(fd) == 0);
 }
 
-int main(void)
+static void *send_to_all(void *arg)
 {
+    usleep(3000);
+    for (int i = 0; i < CONNS; i++)
+        plain_send(((int *)arg)[i], "x", 1);
+    return NULL;
+}
+
+/*
+ * Data comes to many connections at once while the wait sleeps; only the pop of the last one is in the array, at another place each
+ * time.
+ */
+static void test_others_complete_meanwhile(void)
+{
+    dmtr_qtoken_t pops[CONNS], idle[CONNS];
+    int qds[CONNS], memory = 0;
+    CHECK_ERR(dmtr_queue(&memory), 0);
+    for (int i = 0; i < CONNS; i++) {
+        qds[i] = q_pair(&fds[i]);
+        idle[i] = q_start_pop(memory);
+    }
+    for (int round = 0; round < 30; round++) {
+        dmtr_qresult_t qr;
+        pthread_t t;
+        int place = round * 3 % (CONNS - 1);
+        for (int i = 0; i < CONNS; i++) {
+            pops[i] = q_start_pop(qds[i]);
+            qts[i] = idle[i];
+        }
+        qts[place] = pops[CONNS - 1];
+        start_thread(&t, send_to_all, fds);
+        CHECK_EQ(take(&qr, CONNS), place);
+        free(qr.qr_value.sga.sga_buf);
+        join_thread(t);
+        for (int i = 0; i < CONNS - 1; i++)
+            q_wait_is(pops[i], "x", 1);
+    }
+    for (int i = 0; i < CONNS; i++) {
+        CHECK_ERR(dmtr_drop(idle[i]), 0);
+        CHECK_ERR(dmtr_close(qds[i]), 0);
+        CHECK(close(fds[i]) == 0);
+    }
+    CHECK_ERR(dmtr_close(memory), 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        run_again("default", NULL, NULL);
+        run_again("block", "DMTR_WAIT", "block");
+        return 0;
+    }
+    fprintf(stderr, "wait mode %s\n", argv[1]);
     test_init();
     test_connections();
     test_memory_queue_and_connections();
@@ -220,5 +285,6 @@ int main(void)
     test_places(64, 10000);
     test_places(10000, 2000);
     test_others_completed();
+    test_others_complete_meanwhile();
     return 0;
 }

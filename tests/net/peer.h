@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/wait.h>
 
 #define ADDR(a) ((struct sockaddr *)(a))
@@ -321,22 +322,25 @@ static inline int q_valid(int qd)
 /* Runs this program again with one argument and NAME=value in its environment (value NULL: without NAME), and checks that it passes. */
 static inline void run_again(const char *arg, const char *name, const char *value)
 {
+    char *const argv[] = {(char *)"test", (char *)arg, NULL};
+    char *old = name != NULL && getenv(name) != NULL ? strdup(getenv(name)) : NULL;
     int status = -1;
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        if (value != NULL)
-            setenv(name, value, 1);
-        else if (name != NULL)
-            unsetenv(name);
-        execl("/proc/self/exe", "test", arg, (char *)NULL);
-        _exit(127);
-    }
+    pid_t pid = -1;
+    if (value != NULL)
+        setenv(name, value, 1);
+    else if (name != NULL)
+        unsetenv(name);
+    CHECK_EQ(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
     CHECK(waitpid(pid, &status, 0) == pid);
     if (status != 0) {
-        fprintf(stderr, "case %s (%s=%s) failed: wait status 0x%x\n", arg, name ? name : "", value ? value : "", status);
+        fprintf(stderr, "case %s (%s=%s) failed: wait status 0x%x\n", arg, name ? name : "", value ? value : "", (unsigned)status);
         exit(1);
     }
+    if (old != NULL)
+        setenv(name, old, 1);
+    else if (name != NULL)
+        unsetenv(name);
+    free(old);
 }
 
 /* A new folder for a test's files; leave it empty and call remove() on it. */
