@@ -21,7 +21,7 @@ uint64_t dmtr_enter(void);
 /* Leaves the engine. Threads asleep in a wait are woken if something has completed since, or may now need them. */
 void dmtr_leave(uint64_t seq);
 
-/* Prepares the Go runtime for the library to start, see fork.c. */
+/* Prepares the Go runtime for the library to start, see process.c. */
 void dmtr_before_init(void);
 
 /* Wakes all threads asleep in a wait; called with the lock held. */

@@ -227,8 +227,9 @@ static struct dmtr_token *from_ready(struct any *a, int64_t *at)
 }
 
 /*
- * Looks at the next tokens of the array, at most count: finds what has completed, the oldest first, and tokens that do
- * not exist, for which it returns 1.
+ * Looks at the next tokens of the array, at most count: finds those that have completed, the oldest first, and else one
+ * that does not exist, for which it returns 1. In a long array it passes over those on the ready list, which are found
+ * there, in their turn.
  */
 static int walk(struct any *a, uint32_t count, struct dmtr_token **found, int64_t *at)
 {
@@ -238,11 +239,13 @@ static int walk(struct any *a, uint32_t count, struct dmtr_token **found, int64_
         uint32_t here = a->walk_at;
         struct dmtr_token *t = token_find(a->qts[here]);
         if (t == NULL) {
+            if (*found != NULL)
+                return 0;
             *at = here;
-            *found = NULL;
             return 1;
         }
-        if (token_done(t) && (*found == NULL || t->seq < (*found)->seq)) {
+        int turn = a->n <= WALK_AT_ONCE || t->flags & FLAG_PARKED;
+        if (turn && token_done(t) && (*found == NULL || t->seq < (*found)->seq)) {
             *found = t;
             *at = here;
         }

@@ -126,10 +126,11 @@ func (o *LibOS) Poll() {
 			i++
 		}
 	}
-	if o.eng.Completions() != seq {
+	// What has completed is not held up by a look at the others, unless it is time for that.
+	o.tick++
+	if o.eng.Completions() != seq && o.tick%epollEvery != 0 {
 		return
 	}
-	o.tick++
 	if o.armed > 0 && (o.numHot == 0 || o.tick%epollEvery == 0) {
 		o.look()
 	}

@@ -156,7 +156,7 @@ func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 		message = match && decided
 		u.bare = !message
 	}
-	if n := len(p); message && framing.Whole(p, uint64(u.os.cfg.Limits.MaxMessage)) == n {
+	if n := len(p); message && n > 0 && framing.Whole(p, uint64(u.os.cfg.Limits.MaxMessage)) == n {
 		block := u.os.block(uint64(n))
 		if block == nil {
 			return unix.ENOMEM

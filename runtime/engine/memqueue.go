@@ -22,10 +22,10 @@ func (q *memQueue) Push(op *Op) abi.Errno {
 		op.Complete(0)
 		return 0
 	}
+	if q.count >= q.limit {
+		return unix.ENOBUFS
+	}
 	if q.count == len(q.ring) {
-		if q.count >= q.limit {
-			return unix.ENOBUFS
-		}
 		q.grow()
 	}
 	q.ring[(q.first+q.count)&(len(q.ring)-1)] = *op.SGA()

@@ -1,8 +1,11 @@
 package main
 
+// int dmtr_restore_file_limit(void);
 import "C"
 
 import "runtime/debug"
+
+func init() { C.dmtr_restore_file_limit() }
 
 //export dmtrGoReady
 func dmtrGoReady() {}

@@ -1,4 +1,6 @@
 /*
+ * What the Go runtime does to the process it is loaded into.
+ *
  * fork(). The Go runtime starts when the library is loaded, on threads of its own, and a child process has only the
  * thread that forked. Calls into Go that run to their end on that thread still work; whatever needs another one, such as
  * a collection of garbage, would hang. So would a call into Go if another thread held a lock of the runtime at the
@@ -10,6 +12,7 @@
 
 #include <dmtr/latency.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* The runtime has finished its start, and its threads sleep, this long after the library was loaded. */
@@ -17,6 +20,7 @@
 
 static uint64_t loaded_ns;
 static int forked;
+static struct rlimit files_on_load;
 
 static void before_fork(void)
 {
@@ -34,10 +38,24 @@ static void in_child(void)
     forked = 1;
 }
 
-__attribute__((constructor)) static void watch_forks(void)
+/* Runs before the Go runtime starts, which an ordinary constructor does not. */
+__attribute__((constructor(101))) static void on_load(void)
 {
     loaded_ns = dmtr_now_ns();
+    getrlimit(RLIMIT_NOFILE, &files_on_load);
     pthread_atfork(before_fork, NULL, in_child);
+}
+
+/*
+ * Go's package os raises the limit on open files to the hard limit when it starts. That is the program's affair: it may use
+ * select(), or start others. Unless the program has changed the limit meanwhile, it becomes what it was.
+ */
+int dmtr_restore_file_limit(void)
+{
+    struct rlimit now;
+    if (getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur + 1 < now.rlim_max || now.rlim_max != files_on_load.rlim_max)
+        return 0;
+    return setrlimit(RLIMIT_NOFILE, &files_on_load);
 }
 
 void dmtr_before_init(void)
