@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -99,7 +100,7 @@ func parse(data []byte, c *Config) error {
 	dec = yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&file{Config: c}); err != nil {
-		return tidy(err)
+		return tidyTypes(err, &doc)
 	}
 	for _, r := range c.ranges() { // the decoder makes 1 of 1.5
 		if _, v := find(&doc, strings.Split(r.key, ".")); v != nil && v.ShortTag() == "!!float" {
@@ -153,7 +154,47 @@ func find(n *yaml.Node, path []string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
+// keyAt is the full name of the innermost key whose value begins in a line, or "".
+func keyAt(n *yaml.Node, line int) string {
+	if n.Kind == yaml.DocumentNode {
+		return keyAt(n.Content[0], line)
+	}
+	if n.Kind != yaml.MappingNode {
+		return ""
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i].Value, n.Content[i+1]
+		if inner := keyAt(value, line); inner != "" {
+			return key + "." + inner
+		}
+		if value.Line == line {
+			return key
+		}
+	}
+	return ""
+}
+
+// tidyTypes is tidy, and names the keys whose values are of a wrong type, which the decoder does not.
+func tidyTypes(err error, doc *yaml.Node) error {
+	var te *yaml.TypeError
+	if errors.As(err, &te) {
+		for i, l := range te.Errors {
+			m := wrongType.FindStringSubmatch(l)
+			if m == nil {
+				continue
+			}
+			if line, err := strconv.Atoi(m[1]); err == nil {
+				if key := keyAt(doc, line); key != "" {
+					te.Errors[i] = fmt.Sprintf("line %d: %s: bad value %s", line, key, m[2])
+				}
+			}
+		}
+	}
+	return tidy(err)
+}
+
 var (
+	wrongType  = regexp.MustCompile("(?s)^line (\\d+): cannot unmarshal !!\\w+(?: (`.*`))? into \\S+$")
 	unknownKey = regexp.MustCompile(`(?s)field (.*) not found in type \S+$`)
 	intoType   = regexp.MustCompile(` into (config\.\w+|\S*config\.\w+|map\[\S+\]\S+)$`)
 )
