@@ -86,7 +86,7 @@ class Server:
         raise Failed(f"{self.name} did not start: {text.strip()[-500:]}")
 
     def stop(self):
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
