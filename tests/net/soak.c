@@ -26,6 +26,17 @@ static void echo(int client, int server, size_t from, uint32_t len)
     CHECK_ERR(dmtr_sgafree(&at_client.qr_value.sga), 0);
 }
 
+/* Checkers of memory do, so that the RSS tells nothing. */
+static int keeps_freed_memory(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return 1;
+#else
+    const char *preload = getenv("LD_PRELOAD");
+    return preload != NULL && strstr(preload, "valgrind") != NULL;
+#endif
+}
+
 int main(int argc, char **argv)
 {
     long echoes = argc > 1 ? atol(argv[1]) : 100000, before = 0, after;
@@ -44,8 +55,6 @@ int main(int argc, char **argv)
     CHECK_ERR(dmtr_close(client), 0);
     CHECK_ERR(dmtr_close(server), 0);
     fprintf(stderr, "RSS %ld KiB after a tenth, %ld KiB at the end\n", before, after);
-#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory for a while */
-    CHECK(after - before < 4096);
-#endif
+    CHECK(keeps_freed_memory() || after - before < 4096);
     return 0;
 }
