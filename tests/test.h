@@ -70,10 +70,11 @@ static inline void test_timed_out(int sig)
     (void)sig;
     if (write(2, text, sizeof text - 1) < 0)
         _exit(2);
+    kill(0, SIGKILL); /* with its children */
     _exit(1);
 }
 
-/* Starts the watchdog. Threads of the library run on small stacks, hence SA_ONSTACK. */
+/* Starts the watchdog, and a process group of the test's own. Threads of the library run on small stacks, hence SA_ONSTACK. */
 static inline void test_watchdog(void)
 {
     struct sigaction sa;
@@ -81,6 +82,7 @@ static inline void test_watchdog(void)
     sa.sa_handler = test_timed_out;
     sa.sa_flags = SA_ONSTACK;
     CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
+    setpgid(0, 0);
     alarm(TEST_SECONDS);
 }
 
