@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "front.h"
+#include "hot.h"
 #include "token.h"
 
 #include "_cgo_export.h"
@@ -207,7 +208,10 @@ DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *s
     if (qt_out == NULL || sga == NULL || qd <= 0)
         return EINVAL;
     uint64_t seq = dmtr_enter();
-    int rc = dmtrGoPush(qt_out, qd, (dmtr_sgarray_t *)sga);
+    int64_t sent = 0;
+    int rc = 0;
+    if (!hot_push(qt_out, qd, sga, &sent))
+        rc = dmtrGoPush(qt_out, qd, (dmtr_sgarray_t *)sga, sent);
     dmtr_leave(seq);
     return rc;
 }
@@ -251,7 +255,9 @@ const uint32_t dmtr_shared_layout[] = {
     offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
     sizeof(struct dmtr_ctl), offsetof(struct dmtr_ctl, want), offsetof(struct dmtr_ctl, spin_ns),
     offsetof(struct dmtr_ctl, ready), offsetof(struct dmtr_ctl, free), offsetof(struct dmtr_ctl, num_fds),
+    offsetof(struct dmtr_ctl, ports), offsetof(struct dmtr_ctl, scratch),
     offsetof(struct dmtr_ctl, chunks), offsetof(struct dmtr_ctl, hints),
+    sizeof(struct dmtr_port), offsetof(struct dmtr_port, address),
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len), 0,
 };

@@ -57,12 +57,15 @@ func checkLayout() bool {
 	var s abi.SGArray
 	var r abi.QResult
 	var a abi.AcceptResult
+	var p abi.Port
 	want := []uintptr{
 		unsafe.Sizeof(t), unsafe.Offsetof(t.State), unsafe.Offsetof(t.Hint),
 		unsafe.Offsetof(t.Flags), unsafe.Offsetof(t.Result),
 		unsafe.Sizeof(c), unsafe.Offsetof(c.Want), unsafe.Offsetof(c.SpinNs),
 		unsafe.Offsetof(c.Ready), unsafe.Offsetof(c.Free), unsafe.Offsetof(c.NumFds),
+		unsafe.Offsetof(c.Ports), unsafe.Offsetof(c.Scratch),
 		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints),
+		unsafe.Sizeof(p), unsafe.Offsetof(p.Address),
 		unsafe.Sizeof(s), unsafe.Offsetof(s.Addr), unsafe.Sizeof(r),
 		unsafe.Offsetof(r.SGA), unsafe.Sizeof(a), unsafe.Offsetof(a.Len), 0,
 	}
@@ -199,9 +202,9 @@ func dmtrGoAccept(out *C.dmtr_qtoken_t, qd C.int) (rc C.int) {
 }
 
 //export dmtrGoPush
-func dmtrGoPush(out *C.dmtr_qtoken_t, qd C.int, sga *C.dmtr_sgarray_t) (rc C.int) {
+func dmtrGoPush(out *C.dmtr_qtoken_t, qd C.int, sga *C.dmtr_sgarray_t, sent C.int64_t) (rc C.int) {
 	defer guard(&rc)
-	qt, err := eng.Push(int32(qd), (*abi.SGArray)(unsafe.Pointer(sga)))
+	qt, err := eng.PushRest(int32(qd), (*abi.SGArray)(unsafe.Pointer(sga)), int(sent))
 	return giveToken(out, qt, err)
 }
 
@@ -250,6 +253,13 @@ func dmtrGoDrop(qt C.dmtr_qtoken_t) (rc C.int) {
 func dmtrGoDrive(rounds C.int) (rc C.int) {
 	defer guard(&rc)
 	eng.Drive(int(rounds))
+	return 0
+}
+
+//export dmtrGoGot
+func dmtrGoGot(port C.int, n C.int64_t) (rc C.int) {
+	defer guard(&rc)
+	eng.Got(int(port), int(n))
 	return 0
 }
 

@@ -41,6 +41,21 @@ struct dmtr_list {
     uint32_t head, tail, count;
 };
 
+enum { MAX_PORTS = 2, SCRATCH_LEN = 64 << 10 };
+
+enum { PORT_MESSAGE = 1, PORT_DATAGRAM = 2, PORT_CONNECTED = 4 };
+
+/* A kernel socket that the front serves by itself while that is simple; see abi.Port. */
+struct dmtr_port {
+    int32_t qd;
+    int32_t fd;
+    uint32_t pop;
+    uint32_t want;
+    uint32_t misses;
+    uint32_t flags;
+    struct sockaddr_in address;
+};
+
 enum { WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK };
 
 struct dmtr_ctl {
@@ -52,6 +67,9 @@ struct dmtr_ctl {
     struct dmtr_list ready, parked, free;
     uint32_t num_fds;
     int32_t fds[MAX_WAIT_FDS];
+    struct dmtr_port ports[MAX_PORTS];
+    unsigned char *scratch;
+    uint64_t max_message;
     struct dmtr_token *chunks[MAX_CHUNKS];
     uint32_t (*hints)[2];
 };

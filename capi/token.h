@@ -60,6 +60,29 @@ static inline void list_unlink(struct dmtr_list *l, struct dmtr_token *t)
     l->count--;
 }
 
+/* Takes a free record for an operation; there must be one. Its result is still that of an earlier one. */
+static inline struct dmtr_token *token_start(int qd, dmtr_opcode_t opcode, uint32_t hint)
+{
+    struct dmtr_token *t = token_at(dmtr_ctl->free.head);
+    list_unlink(&dmtr_ctl->free, t);
+    t->flags = 0;
+    t->hint = hint;
+    t->result.qr_opcode = opcode;
+    t->result.qr_qd = qd;
+    /* The next generation of the index. */
+    t->result.qr_qt = (uint64_t)(uint32_t)qd << 32 | ((uint32_t)t->result.qr_qt + (1u << INDEX_BITS));
+    return t;
+}
+
+/* Completes an operation that is on no list. */
+static inline void token_complete(struct dmtr_token *t, uint32_t err)
+{
+    t->err = err;
+    t->seq = ++dmtr_ctl->seq;
+    list_append(&dmtr_ctl->ready, t);
+    __atomic_store_n(&t->state, TOKEN_DONE, __ATOMIC_RELEASE);
+}
+
 /* Moves a completed token that no array held to the parked list. */
 static inline void token_park(struct dmtr_token *t)
 {

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "front.h"
+#include "hot.h"
 #include "token.h"
 #include "waiter.h"
 
@@ -18,7 +19,8 @@
 #include <string.h>
 
 enum {
-    SPIN_ROUNDS = 64,      /* polls of the devices in one stay in Go */
+    SPIN_ROUNDS = 64,      /* polls of the devices before anything else is looked at */
+    HOT_ROUNDS = 16,       /* polls of the hot sockets alone before one of all */
     YIELD_AFTER_NS = 10000, /* an adaptive spin longer than this lets others have the core */
     POLL_EVERY = 8,        /* results handed out from memory before the devices are polled all the same */
     WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
@@ -43,6 +45,20 @@ static void drive(int rounds)
 {
     unpolled = 0;
     dmtrGoDrive(rounds);
+}
+
+/* Polls until something completes, another thread wants the lock, or so many rounds have passed. */
+static void drive_spinning(int rounds)
+{
+    uint64_t seq = dmtr_ctl->seq;
+    for (int i = 0; i < rounds && hot_ready(); i++) {
+        int progress = hot_receive();
+        if (!progress && i % HOT_ROUNDS == HOT_ROUNDS - 1)
+            drive(1);
+        if (progress || dmtr_ctl->seq != seq || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0)
+            return;
+    }
+    drive(hot_ready() ? 1 : rounds);
 }
 
 /* Hands out a completed token's result, and frees the token. */
@@ -104,7 +120,7 @@ static int spun_enough(struct wait *w, int *yield)
 static void step(struct wait *w)
 {
     uint32_t mode = dmtr_ctl->wait_mode;
-    drive(mode == WAIT_BLOCK ? 1 : SPIN_ROUNDS);
+    drive_spinning(mode == WAIT_BLOCK ? 1 : SPIN_ROUNDS);
     if (dmtr_ctl->seq != w->seq) {
         if (dmtr_ctl->blocked != 0)
             dmtr_wake_all();

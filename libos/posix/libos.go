@@ -5,6 +5,9 @@
 // edge-triggered epoll set watches them, so that their number costs nothing. A socket with a pending operation is
 // hot or armed, and never both, because being watched makes each packet dearer for its sender. It is armed when it stays
 // quiet, when it cannot be hot, when its send buffer is full, and before the thread sleeps.
+//
+// Each hot socket has a port (abi.Port), through which the C front spares it the way through Go as long as arrays are small
+// and whole. All else comes here.
 package posix
 
 import (
@@ -20,13 +23,11 @@ import (
 )
 
 const (
-	hotSockets = 2
 	// hotMisses is how many fruitless receives in a row cool a socket down: some 100 µs of polling.
-	hotMisses = 512
-	// epollEvery is how many polls of hot sockets go to one look at the epoll set.
-	epollEvery = 8
-	maxEvents  = 64
-	scratchLen = 64 << 10
+	hotMisses = 1024
+	// lookEvery is how many polls may pass that look at hot sockets only, because those have something each time.
+	lookEvery = 8
+	maxEvents = 64
 	// readyBlock is the size of the block that is kept at hand for a small message.
 	readyBlock = 256
 )
@@ -38,12 +39,11 @@ type LibOS struct {
 	epfd    int
 	events  [maxEvents]unix.EpollEvent
 	watched []watch
-	spare   []int32 // unused places in watched
-	armed   int     // entries in the epoll set
-	hot     [hotSockets]*sock
-	numHot  int
+	spare   []int32             // unused places in watched
+	armed   int                 // entries in the epoll set
+	hot     [abi.MaxPorts]*sock // by port; nil where there is none
 	tick    uint32
-	scratch []byte // for one receive or small send
+	scratch []byte // abi.ScratchLen, for one receive or small send; Control.Scratch
 	spills  [][]byte
 	iov     [2 * abi.MaxSegs]ioVec
 	msg     msgHdr
@@ -67,7 +67,13 @@ func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
 	if err != nil {
 		return nil, err.(abi.Errno)
 	}
-	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, scratch: make([]byte, scratchLen)}, 0
+	scratch := mem.Map(abi.ScratchLen)
+	if scratch == nil {
+		_ = unix.Close(epfd)
+		return nil, unix.ENOMEM
+	}
+	eng.Control().Scratch = abi.PtrTo(scratch)
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, 0
 }
 
 // Open implements engine.LibOS.
@@ -92,14 +98,17 @@ func (o *LibOS) Close() {
 		o.files.close()
 	}
 	mem.Free(o.ready)
+	mem.Unmap(unsafe.Pointer(unsafe.SliceData(o.scratch)), abi.ScratchLen)
 	_ = unix.Close(o.epfd)
 }
 
 // Arm implements engine.LibOS.
 func (o *LibOS) Arm() {
 	o.slept = true
-	for o.numHot > 0 {
-		o.hot[0].arm()
+	for _, s := range o.hot {
+		if s != nil {
+			s.arm()
+		}
 	}
 	if o.files != nil {
 		o.files.arm()
@@ -112,31 +121,37 @@ func (o *LibOS) Poll() {
 		o.ready = mem.Alloc(readyBlock)
 	}
 	seq := o.eng.Completions()
-	for i := 0; i < o.numHot; {
-		s := o.hot[i]
-		switch s.misses++; {
-		case s.Pops.Empty():
-			s.cool()
-		case s.misses > hotMisses:
-			s.arm()
-		default:
-			s.h.receive()
-		}
-		if i < o.numHot && o.hot[i] == s {
-			i++
+	for _, s := range o.hot {
+		if s != nil {
+			s.poll()
 		}
 	}
 	// What has completed is not held up by a look at the others, unless it is time for that.
 	o.tick++
-	if o.eng.Completions() != seq && o.tick%epollEvery != 0 {
+	if o.eng.Completions() != seq && o.tick%lookEvery != 0 {
 		return
 	}
-	if o.armed > 0 && (o.numHot == 0 || o.tick%epollEvery == 0) {
+	if o.armed > 0 {
 		o.look()
 	}
 	if o.files != nil && o.files.pending() {
 		o.files.poll()
 	}
+}
+
+// Got implements engine.Ported.
+func (o *LibOS) Got(port, n int) {
+	s := o.hot[port]
+	if s == nil {
+		return
+	}
+	s.Settle()
+	if n > 0 {
+		s.h.got(o.scratch[:n])
+	} else {
+		s.h.failed(abi.Errno(-n))
+	}
+	s.offer()
 }
 
 // block returns at least n bytes for a result, the ready block if that is enough.

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 )
 
@@ -18,8 +19,8 @@ type sock struct {
 	fd        int
 	place     int32 // in LibOS.watched, while armed
 	armed     bool
-	hot       bool
-	misses    int
+	port      *abi.Port // while hot
+	slot      int       // of the port
 	bound     bool
 	streaming bool // receives data, so being hot may pay
 	// While armed: what epoll has reported and no EAGAIN has taken back; writable only if outArmed, too.
@@ -34,6 +35,11 @@ type handler interface {
 	socket() *sock
 	// receive completes pops as long as the kernel has something for them.
 	receive()
+	// got completes pops with bytes that C has received, failed with what it met instead; 0 is the end of the stream.
+	got(p []byte)
+	failed(err abi.Errno)
+	// plain fills in how C may serve the socket, and whether it may receive; it returns false if C must not at all.
+	plain(p *abi.Port) (serve, receive bool)
 }
 
 func (s *sock) socket() *sock { return s }
@@ -101,38 +107,81 @@ func (s *sock) disarm() {
 
 // heat makes the socket hot, if there is room.
 func (s *sock) heat() bool {
-	o := s.os
-	if o.numHot == hotSockets {
-		return false
+	for i, h := range s.os.hot {
+		if h == nil {
+			s.disarm()
+			s.slot, s.port = i, &s.os.eng.Control().Ports[i]
+			s.port.Misses = 0
+			s.os.hot[i] = s
+			s.offer()
+			return true
+		}
 	}
-	s.disarm()
-	s.hot, s.misses = true, 0
-	o.hot[o.numHot] = s
-	o.numHot++
-	return true
+	return false
 }
 
 // warm is heat for a socket that is armed. One that has to wait for room to send stays so.
 func (s *sock) warm() {
-	if !s.hot && s.streaming && s.Pushes.Empty() {
+	if s.port == nil && s.streaming && s.Pushes.Empty() {
 		s.heat()
 	}
 }
 
 func (s *sock) cool() {
-	if !s.hot {
+	if s.port != nil {
+		s.Settle()
+		*s.port = abi.Port{Pop: abi.None}
+		s.os.hot[s.slot], s.port = nil, nil
+	}
+}
+
+// poll is a hot socket's part of LibOS.Poll.
+func (s *sock) poll() {
+	s.Settle()
+	s.port.Misses++
+	switch {
+	case s.Pops.Empty():
+		s.cool()
+	case s.port.Misses > hotMisses:
+		s.arm()
+	default:
+		s.h.receive()
+		s.offer()
+	}
+}
+
+// offer lets C serve the socket, if it is hot and its state is simple enough.
+func (s *sock) offer() {
+	p := s.port
+	if p == nil {
 		return
 	}
-	s.hot = false
-	o := s.os
-	for i, h := range o.hot[:o.numHot] {
-		if h == s {
-			o.numHot--
-			o.hot[i] = o.hot[o.numHot]
-			o.hot[o.numHot] = nil
-			return
-		}
+	serve, receive := s.h.plain(p)
+	if !serve {
+		p.QD = 0
+		return
 	}
+	p.QD, p.FD = s.QD(), int32(s.fd)
+	if receive && p.Pop == abi.None && !s.Pops.Empty() {
+		op := s.Pops.Take()
+		p.Pop = op.Index()
+		p.Want = popLimit(op, s.os.cfg)
+	}
+}
+
+// Settle implements engine.Settler: it takes back the pop that C may complete.
+func (s *sock) Settle() {
+	if s.port != nil && s.port.Pop != abi.None {
+		s.Pops.AddFirst(s.os.eng.Op(s.port.Pop))
+		s.port.Pop = abi.None
+	}
+}
+
+func popLimit(op *engine.Op, cfg *config.Config) uint32 {
+	if op.Count != 0 {
+		return op.Count
+	}
+	return uint32(cfg.Limits.MaxPop)
 }
 
 func (s *sock) fail(l *engine.OpList, err abi.Errno) {
@@ -144,9 +193,11 @@ func (s *sock) fail(l *engine.OpList, err abi.Errno) {
 // awaitData sees to it that data for a pop that has just been queued is noticed.
 func (s *sock) awaitData() {
 	switch {
+	case s.port != nil:
+		s.offer()
 	case s.armed && s.readable:
 		s.h.receive()
-	case !s.armed && !s.hot && !s.heat():
+	case !s.armed && !s.heat():
 		s.arm()
 	}
 }
@@ -179,10 +230,12 @@ func (s *sock) note(events uint32) {
 	}
 }
 
-// got is called after a receive that brought n of the bytes that there was room for. A stream that brought less
+// took is called after a receive that brought n of the bytes that there was room for. A stream that brought less
 // is drained, unless it has ended, too.
-func (s *sock) got(n, room int) {
-	s.misses = 0
+func (s *sock) took(n, room int) {
+	if s.port != nil {
+		s.port.Misses = 0
+	}
 	if n < room && !s.hup {
 		s.readable = false
 	}

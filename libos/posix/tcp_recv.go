@@ -53,7 +53,7 @@ func (t *tcp) fill() bool {
 	}
 	room := t.os.scratch
 	if t.mode == config.FramingStream {
-		want := t.popLimit(t.Pops.Head())
+		want := uint64(popLimit(t.Pops.Head(), t.os.cfg))
 		if want > uint64(len(room)) {
 			return t.fillBlock(want)
 		}
@@ -64,10 +64,31 @@ func (t *tcp) fill() bool {
 	if n <= 0 {
 		return t.noData(err)
 	}
-	t.got(n, len(room)-have)
+	t.took(n, len(room)-have)
 	t.nprefix = 0
 	t.keep(t.serve(room[:have+n]))
 	return true
+}
+
+// got implements handler. C receives only while no part of a message is here.
+func (t *tcp) got(p []byte) {
+	t.keep(t.serve(p))
+	t.receive()
+}
+
+// failed implements handler.
+func (t *tcp) failed(err abi.Errno) {
+	t.noData(err)
+	t.receive()
+}
+
+// plain implements handler.
+func (t *tcp) plain(p *abi.Port) (serve, receive bool) {
+	p.Flags = abi.PortConnected
+	if t.mode == config.FramingMessage {
+		p.Flags |= abi.PortMessage
+	}
+	return t.mode != config.FramingAuto && t.Pushes.Empty(), t.dec.Idle() && len(t.spill) == 0 && t.ended == 0
 }
 
 // fillMessage receives straight into a large message.
@@ -76,7 +97,7 @@ func (t *tcp) fillMessage(w []byte) bool {
 	if n <= 0 {
 		return t.noData(err)
 	}
-	t.got(n, len(w))
+	t.took(n, len(w))
 	done, err := t.dec.Fill(n)
 	if err != 0 {
 		t.end(err)
@@ -100,7 +121,7 @@ func (t *tcp) fillBlock(want uint64) bool {
 		mem.Free(block)
 		return t.noData(err)
 	}
-	t.got(n, int(want))
+	t.took(n, int(want))
 	if p := mem.Realloc(block, uint64(n)); p != nil {
 		block = p
 	}
@@ -121,7 +142,9 @@ func (t *tcp) noData(err abi.Errno) bool {
 			t.mode = config.FramingStream
 			t.keep(t.serve(t.prefix[:n]))
 		}
-		t.ended = unix.ECONNABORTED
+		if t.ended == 0 {
+			t.ended = unix.ECONNABORTED
+		}
 	default:
 		t.end(err)
 	}
@@ -201,7 +224,7 @@ func (t *tcp) popWhole(p []byte) int {
 // popBytes gives the oldest pop as much of p as it wants.
 func (t *tcp) popBytes(p []byte) int {
 	op := t.Pops.Head()
-	n := min(uint64(len(p)), t.popLimit(op))
+	n := min(uint64(len(p)), uint64(popLimit(op, t.os.cfg)))
 	block := t.os.block(n)
 	if block == nil {
 		op.Complete(unix.ENOMEM)
@@ -210,13 +233,6 @@ func (t *tcp) popBytes(p []byte) int {
 	copy(unsafe.Slice((*byte)(block), n), p)
 	op.PoppedBytes(block, uint32(n))
 	return int(n)
-}
-
-func (t *tcp) popLimit(op *engine.Op) uint64 {
-	if op.Count != 0 {
-		return uint64(op.Count)
-	}
-	return uint64(t.os.cfg.Limits.MaxPop)
 }
 
 // keep stores bytes that no pop has wanted yet.
@@ -247,7 +263,7 @@ func (o *LibOS) getSpill() []byte {
 		o.spills = o.spills[:n-1]
 		return b
 	}
-	return make([]byte, 0, scratchLen)
+	return make([]byte, 0, abi.ScratchLen)
 }
 
 func (o *LibOS) putSpill(b []byte) {

@@ -52,7 +52,10 @@ func (t *tcp) sendOut(op *engine.Op) bool {
 	}
 	total := wireLen(op.SGA(), message)
 	for {
-		n, err := t.transmit(op, total, message, nil)
+		n, err := 0, op.Failed
+		if err == 0 {
+			n, err = t.transmit(op, total, message, nil)
+		}
 		if err == unix.EAGAIN {
 			return false
 		}

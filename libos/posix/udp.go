@@ -58,6 +58,7 @@ func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 		if _, set := u.os.cfg.Ports[port(addr)]; set {
 			u.mode = u.os.cfg.FramingFor(port(addr))
 		}
+		u.offer()
 	}
 	op.Complete(err)
 	return 0
@@ -96,7 +97,10 @@ func (u *udp) sendOut(op *engine.Op) bool {
 		to = nil
 	}
 	message := u.mode == config.FramingMessage || (u.mode == config.FramingAuto && !u.bare)
-	_, err := u.transmit(op, wireLen(sga, message), message, to)
+	err := op.Failed
+	if err == 0 {
+		_, err = u.transmit(op, wireLen(sga, message), message, to)
+	}
 	if err == unix.EAGAIN {
 		return false
 	}
@@ -123,7 +127,9 @@ func (u *udp) receive() {
 			u.readable = false
 			return
 		}
-		u.misses = 0
+		if u.port != nil {
+			u.port.Misses = 0
+		}
 		if err == 0 {
 			err = u.take(op, u.os.scratch[:n])
 		}
@@ -146,6 +152,39 @@ func (u *udp) recvFrom(p []byte, from *abi.SockaddrIn) (int, abi.Errno) {
 			return int(n), err
 		}
 	}
+}
+
+// got implements handler.
+func (u *udp) got(p []byte) {
+	if op := u.Pops.Head(); op != nil {
+		op.SGA().Addr = u.port.Address
+		if err := u.take(op, p); err != 0 {
+			op.Complete(err)
+		}
+	}
+}
+
+// failed implements handler. An error of 0 is an empty datagram.
+func (u *udp) failed(err abi.Errno) {
+	if err == 0 {
+		u.got(nil)
+	} else if op := u.Pops.Head(); op != nil {
+		op.Complete(err)
+	}
+}
+
+// plain implements handler. Where datagrams with and without headers mix, Go decides.
+func (u *udp) plain(p *abi.Port) (serve, receive bool) {
+	p.Flags = abi.PortDatagram
+	if u.connected {
+		p.Flags |= abi.PortConnected
+		p.Address = u.peer
+	}
+	if u.mode != config.FramingStream {
+		p.Flags |= abi.PortMessage
+	}
+	plain := u.Pushes.Empty() && (u.mode != config.FramingAuto || !u.bare)
+	return plain, plain
 }
 
 // take completes op with a datagram, or says what is wrong with it.

@@ -59,6 +59,32 @@ type List struct {
 // MaxWaitFds bounds the descriptors a blocked wait sleeps on.
 const MaxWaitFds = 8
 
+// MaxPorts is how many sockets C can serve by itself.
+const MaxPorts = 2
+
+// ScratchLen is the size of the buffer behind Control.Scratch.
+const ScratchLen = 64 << 10
+
+// Port is a kernel socket that the C front serves by itself as long as that is simple: it sends small arrays that the
+// kernel takes whole, and receives what completes the oldest pop whole (struct dmtr_port in capi/shared.h). What is not so
+// simple it hands to the libOS, with the bytes or the error that it has got.
+type Port struct {
+	QD      int32 // 0: not in use
+	FD      int32
+	Pop     uint32 // index of the record of the oldest pop, or None; such a pop is on no list
+	Want    uint32 // bytes that a pop of a byte stream wants at most
+	Misses  uint32 // receives in a row that brought nothing
+	Flags   uint32
+	Address SockaddrIn // peer, of the socket or of the datagram that is handed over
+}
+
+// Flags of a port.
+const (
+	PortMessage   uint32 = 1 << iota // arrays have headers
+	PortDatagram                     // UDP
+	PortConnected                    // has a peer
+)
+
 // Control is the state shared with the C front (struct dmtr_ctl in capi/shared.h). All of it is read and written
 // under the front's lock, but for Want, which asks the holder to let go, and the token records' State.
 type Control struct {
@@ -72,6 +98,9 @@ type Control struct {
 	Free     List // records without a token
 	NumFds   uint32
 	Fds      [MaxWaitFds]int32
+	Ports    [MaxPorts]Port
+	Scratch  Ptr    // ScratchLen bytes, for one receive
+	MaxMsg   uint64 // Limits.MaxMessage
 	Chunks   [MaxChunks]*[ChunkTokens]Token
 	Hints    *[MaxQueues][2]uint32 // per queue index: Hint for the next push and for the next pop or accept
 }

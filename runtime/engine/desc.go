@@ -70,6 +70,7 @@ func (e *Engine) addQueue(q Queue) (int32, abi.Errno) {
 	d := &e.descs[i]
 	d.gen = (d.gen + 1) & genMask
 	d.q, d.qd = q, int32(abi.QDBase|d.gen<<abi.QDIndexBits|uint32(i))
+	q.Base().qd = d.qd
 	e.ctl.Hints[i] = [2]uint32{}
 	e.open++
 	return d.qd, 0

@@ -47,8 +47,12 @@ func New(lim Limits) (*Engine, abi.Errno) {
 		e.Close()
 		return nil, errNoMem
 	}
+	e.ctl.MaxMsg = lim.MaxMessage
 	for _, l := range []*abi.List{&e.ctl.Ready, &e.ctl.Parked, &e.ctl.Free} {
 		*l = abi.List{Head: abi.None, Tail: abi.None}
+	}
+	for i := range e.ctl.Ports {
+		e.ctl.Ports[i].Pop = abi.None
 	}
 	if !e.grow() {
 		e.Close()
@@ -123,6 +127,13 @@ func (e *Engine) Drive(n int) {
 	}
 }
 
+// Got hands what C received from a port to the network libOS.
+func (e *Engine) Got(port, n int) {
+	if p, ok := e.net.(Ported); ok {
+		p.Got(port, n)
+	}
+}
+
 // Arm prepares for a sleep on the Fds of Control.
 func (e *Engine) Arm() {
 	e.net.Arm()
@@ -182,7 +193,10 @@ func (e *Engine) Lseek(qd int32, offset int64, whence int) abi.Errno {
 }
 
 // Push starts to send an array.
-func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) {
+func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) { return e.PushRest(qd, sga, 0) }
+
+// PushRest is Push for an array that C has tried to send: sent bytes on the wire are gone already, or -sent is the errno.
+func (e *Engine) PushRest(qd int32, sga *abi.SGArray, sent int) (uint64, abi.Errno) {
 	if sga.NumSegs == 0 || sga.NumSegs > abi.MaxSegs {
 		return 0, unix.EINVAL
 	}
@@ -200,6 +214,11 @@ func (e *Engine) Push(qd int32, sga *abi.SGArray) (uint64, abi.Errno) {
 		return 0, unix.ENOBUFS
 	}
 	*op.SGA() = *sga
+	if sent < 0 {
+		op.Failed = abi.Errno(-sent)
+	} else {
+		op.Sent = uint64(sent)
+	}
 	return e.started(op, d.q.Push(op))
 }
 

@@ -17,13 +17,14 @@ type Op struct {
 	eng        *Engine
 	list       *OpList
 	next, prev *Op
-	gen        uint32
 	detached   bool
 
 	// Count limits a pop, in bytes; 0 means the configured limit.
 	Count uint32
 	// Sent is the queue's note of how far a push has come, in bytes on the wire.
 	Sent uint64
+	// Failed is the error that C met when it tried to send a push, or 0.
+	Failed abi.Errno
 	// Header is for the framing words of a push.
 	Header [HeaderRoom]byte
 }
@@ -36,6 +37,9 @@ func (op *Op) Opcode() abi.Opcode { return op.rec.Result.Opcode }
 
 // Pending tells whether the operation still waits on a list.
 func (op *Op) Pending() bool { return op.list != nil }
+
+// Index names the operation's record.
+func (op *Op) Index() uint32 { return index(op.rec) }
 
 // Complete ends the operation, and takes it off its list. The Op must not be used afterwards.
 func (op *Op) Complete(err abi.Errno) {

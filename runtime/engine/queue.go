@@ -85,16 +85,32 @@ type File interface {
 	Lseek(offset int64, whence int) abi.Errno
 }
 
+// Ported is a LibOS whose sockets may be served by C, see abi.Port.
+type Ported interface {
+	// Got hands over what C received from a port: n bytes in Control.Scratch, or -n is an errno; 0 is the end.
+	Got(port, n int)
+}
+
+// Settler is a Queue whose pending operations may be elsewhere than on the lists.
+type Settler interface {
+	// Settle brings them back.
+	Settle()
+}
+
 // QueueBase holds the pending operations of a queue, oldest first.
 type QueueBase struct {
 	Pops   OpList // pops and accepts
 	Pushes OpList // pushes and connects
 
+	qd       int32
 	returned []result // results whose tokens were dropped unseen, for the next pops
 }
 
 // Base returns b, so that a queue that embeds a QueueBase has the method of Queue.
 func (b *QueueBase) Base() *QueueBase { return b }
+
+// QD is the queue's descriptor, or 0 before it has one.
+func (b *QueueBase) QD() int32 { return b.qd }
 
 // OpList is a first-in, first-out list of pending operations.
 type OpList struct{ head, tail *Op }
@@ -114,6 +130,24 @@ func (l *OpList) Add(op *Op) {
 		l.tail.next = op
 	}
 	l.tail = op
+}
+
+// AddFirst puts back a pending operation that Take has taken from the head.
+func (l *OpList) AddFirst(op *Op) {
+	op.list, op.prev, op.next = l, nil, l.head
+	if l.head == nil {
+		l.tail = op
+	} else {
+		l.head.prev = op
+	}
+	l.head = op
+}
+
+// Take removes the head, which stays pending, and returns it.
+func (l *OpList) Take() *Op {
+	op := l.head
+	l.remove(op)
+	return op
 }
 
 func (l *OpList) remove(op *Op) {

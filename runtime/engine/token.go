@@ -21,7 +21,8 @@ func (e *Engine) record(i uint32) *abi.Token {
 	return &e.ctl.Chunks[i/abi.ChunkTokens][i%abi.ChunkTokens]
 }
 
-func (e *Engine) op(i uint32) *Op { return &e.ops[i/abi.ChunkTokens][i%abi.ChunkTokens] }
+// Op is the operation of a record.
+func (e *Engine) Op(i uint32) *Op { return &e.ops[i/abi.ChunkTokens][i%abi.ChunkTokens] }
 
 func index(rec *abi.Token) uint32 { return uint32(rec.Result.QT) & (abi.MaxTokens - 1) }
 
@@ -58,10 +59,9 @@ func (e *Engine) start(d *desc, opc abi.Opcode) *Op {
 		return nil
 	}
 	i := e.ctl.Free.Head
-	rec, op := e.record(i), e.op(i)
+	rec, op := e.record(i), e.Op(i)
 	e.unlink(&e.ctl.Free, rec)
-	op.gen++
-	op.Count, op.Sent = 0, 0
+	op.Count, op.Sent, op.Failed = 0, 0, 0
 	rec.Flags = 0
 	dir := 0
 	if opc == abi.OpPop || opc == abi.OpAccept {
@@ -71,7 +71,7 @@ func (e *Engine) start(d *desc, opc abi.Opcode) *Op {
 	rec.Hint = e.ctl.Hints[d.qd&(abi.MaxQueues-1)][dir]
 	rec.Result.Opcode = opc
 	rec.Result.QD = d.qd
-	rec.Result.QT = uint64(d.qd)<<32 | uint64(op.gen<<abi.IndexBits|i)
+	rec.Result.QT = uint64(d.qd)<<32 | uint64((uint32(rec.Result.QT) + 1<<abi.IndexBits)) // the next generation of the index
 	atomic.StoreUint32(&rec.State, abi.TokenPending)
 	return op
 }
@@ -132,7 +132,7 @@ func (e *Engine) grow() bool {
 			e.ctl.Chunks[c] = (*[abi.ChunkTokens]abi.Token)(p)
 			e.ops[c] = new([abi.ChunkTokens]Op)
 		}
-		rec, op := e.record(i), e.op(i)
+		rec, op := e.record(i), e.Op(i)
 		op.rec, op.eng = rec, e
 		rec.Result.QT = uint64(i)
 		e.append(&e.ctl.Free, rec)
@@ -171,8 +171,9 @@ func (e *Engine) Drop(qt uint64) abi.Errno {
 		return unix.ENOENT
 	}
 	d, _ := e.lookup(rec.Result.QD)
-	switch op := e.op(index(rec)); {
+	switch op := e.Op(index(rec)); {
 	case rec.State == abi.TokenPending:
+		settle(d.q)
 		d.q.Cancel(op)
 		if op.list != nil {
 			op.list.remove(op)
@@ -191,6 +192,7 @@ func (e *Engine) giveBack(q Queue, rec *abi.Token) {
 	if _, file := q.(File); file || rec.Result.Opcode == abi.OpPush || rec.Result.Opcode == abi.OpConnect {
 		return
 	}
+	settle(q)
 	b := q.Base()
 	r := result{seq: rec.Seq, flags: rec.Flags & (abi.FlagOwned | abi.FlagBytes), res: rec.Result}
 	rec.Flags |= abi.FlagSeen
@@ -200,6 +202,12 @@ func (e *Engine) giveBack(q Queue, rec *abi.Token) {
 	b.returned[at] = r
 	for len(b.returned) > 0 && b.Pops.head != nil {
 		e.giveHead(b.Pops.head, b)
+	}
+}
+
+func settle(q Queue) {
+	if s, ok := q.(Settler); ok {
+		s.Settle()
 	}
 }
 
