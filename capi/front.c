@@ -1,6 +1,6 @@
 /*
- * The entry points of libos.h: arguments are checked here, then Go is entered with the lock held. Those that read
- * or free a completed token need not enter Go at all.
+ * The entry points of libos.h: arguments are checked here, then Go is entered with the lock held.
+ * Those that read or free a completed token need not enter Go at all.
  */
 #define _GNU_SOURCE
 #include "front.h"

@@ -18,7 +18,10 @@
 /* Enters the engine; returns the count of completions, for leave(). */
 uint64_t dmtr_enter(void);
 
-/* Leaves the engine. Threads asleep in a wait are woken if something has completed since, or may now need them. */
+/*
+ * Leaves the engine. Threads asleep in a wait are woken if something has completed since, or may
+ * now need them.
+ */
 void dmtr_leave(uint64_t seq);
 
 /* Prepares the Go runtime for the library to start, see process.c. */

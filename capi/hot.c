@@ -1,9 +1,11 @@
 /*
- * The short way: one system call for a small array, without Go. What makes it worth while is not the 50 ns of a call into Go but
- * the code that such a call pulls into the instruction cache between a receive and the answer to it, some 300 ns.
+ * The short way: one system call for a small array, without Go. What makes it worth while is not
+ * the 50 ns of a call into Go but the code that such a call pulls into the instruction cache
+ * between a receive and the answer to it, some 300 ns.
  *
- * Only the plainest case is handled: one segment that the kernel takes whole, or one message or piece of stream that
- * arrives whole. Go does the rest, with the bytes or errors that came up here. Framing is described in libos/internal/framing.
+ * Only the plainest case is handled: one segment that the kernel takes whole, or one message or
+ * piece of stream that arrives whole. Go does the rest, with the bytes or errors that came up here.
+ * Framing is described in libos/internal/framing.
  */
 #define _GNU_SOURCE
 #include "hot.h"

@@ -1,6 +1,7 @@
 /*
- * Latency recorders. A value is counted in one of 64 equal steps between two powers of two, so that what is read back is within 0.8 % of
- * it; values below 64 are counted exactly. Count, sum and extremes are exact.
+ * Latency recorders. A value is counted in one of 64 equal steps between two powers of two, so that
+ * what is read back is within 0.8 % of it; values below 64 are counted exactly. Count, sum and
+ * extremes are exact.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -100,7 +101,10 @@ uint64_t dmtr_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The value below or at which lie fraction / 10000 of the recorded ones, of which there is at least one. */
+/*
+ * The value below or at which lie fraction / 10000 of the recorded ones, of which there is at least
+ * one.
+ */
 static uint64_t percentile(const dmtr_latency_t *l, unsigned fraction)
 {
     /* count * fraction / 10000, rounded up, without overflow */

@@ -1,8 +1,9 @@
 /*
- * The lock around the engine. Every call into Go is made with it held, and so is everything that changes the lists
- * of tokens. Uncontended it costs two atomic instructions.
+ * The lock around the engine. Every call into Go is made with it held, and so is everything that
+ * changes the lists of tokens. Uncontended it costs two atomic instructions.
  *
- * A thread that waits for the lock is counted in dmtr_ctl->want, which makes the engine return early from a spin.
+ * A thread that waits for the lock is counted in dmtr_ctl->want, which makes the engine return
+ * early from a spin.
  */
 #ifndef DMTR_LOCK_H
 #define DMTR_LOCK_H

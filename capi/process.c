@@ -1,10 +1,10 @@
 /*
  * What the Go runtime does to the process it is loaded into.
  *
- * fork(). The Go runtime starts when the library is loaded, on threads of its own, and a child process has only the
- * thread that forked. Calls into Go that run to their end on that thread still work; whatever needs another one, such as
- * a collection of garbage, would hang. So would a call into Go if another thread held a lock of the runtime at the
- * moment of the fork.
+ * fork(). The Go runtime starts when the library is loaded, on threads of its own, and a child
+ * process has only the thread that forked. Calls into Go that run to their end on that thread still
+ * work; whatever needs another one, such as a collection of garbage, would hang. So would a call
+ * into Go if another thread held a lock of the runtime at the moment of the fork.
  */
 #include "front.h"
 
@@ -15,7 +15,10 @@
 #include <sys/resource.h>
 #include <time.h>
 
-/* The runtime has finished its start, and its threads sleep, this long after the library was loaded. */
+/*
+ * The runtime has finished its start, and its threads sleep, this long after the library was
+ * loaded.
+ */
 #define SETTLED_NS 5000000
 
 static uint64_t loaded_ns;
@@ -47,8 +50,9 @@ __attribute__((constructor(101))) static void on_load(void)
 }
 
 /*
- * Go's package os raises the limit on open files to the hard limit when it starts. That is the program's affair: it may use
- * select(), or start others. Unless the program has changed the limit meanwhile, it becomes what it was.
+ * Go's package os raises the limit on open files to the hard limit when it starts. That is the
+ * program's affair: it may use select(), or start others. Unless the program has changed the limit
+ * meanwhile, it becomes what it was.
  */
 int dmtr_restore_file_limit(void)
 {

@@ -1,6 +1,6 @@
 /*
- * Memory that the Go engine and the C front share: the twin of runtime/abi/shared.go, checked against it when the
- * library starts (see dmtr_shared_layout in front.c).
+ * Memory that the Go engine and the C front share: the twin of runtime/abi/shared.go, checked
+ * against it when the library starts (see dmtr_shared_layout in front.c).
  */
 #ifndef DMTR_SHARED_H
 #define DMTR_SHARED_H

@@ -60,7 +60,10 @@ static inline void list_unlink(struct dmtr_list *l, struct dmtr_token *t)
     l->count--;
 }
 
-/* Takes a free record for an operation; there must be one. Its result is still that of an earlier one. */
+/*
+ * Takes a free record for an operation; there must be one. Its result is still that of an earlier
+ * one.
+ */
 static inline struct dmtr_token *token_start(int qd, dmtr_opcode_t opcode, uint32_t hint)
 {
     struct dmtr_token *t = token_at(dmtr_ctl->free.head);

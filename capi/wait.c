@@ -1,7 +1,7 @@
 /*
- * Waiting. A wait looks for its tokens, drives the engine for a while, looks again, and in the end sleeps, as the
- * wait mode has it. It sleeps here and not in Go, so that signal handlers run on the program's own stack and no Go
- * processor is held.
+ * Waiting. A wait looks for its tokens, drives the engine for a while, looks again, and in the end
+ * sleeps, as the wait mode has it. It sleeps here and not in Go, so that signal handlers run on the
+ * program's own stack and no Go processor is held.
  */
 #define _GNU_SOURCE
 #include "front.h"
@@ -36,8 +36,8 @@ static uint32_t unpolled;
 static uint32_t last_offset;
 
 /*
- * Counts what a wait_any that sleeps or spins must look through its whole array for again: tokens that another wait has
- * parked, and tokens dropped.
+ * Counts what a wait_any that sleeps or spins must look through its whole array for again: tokens
+ * that another wait has parked, and tokens dropped.
  */
 static uint64_t changes;
 
@@ -114,8 +114,8 @@ static int spun_enough(struct wait *w, int *yield)
 }
 
 /*
- * One step of waiting, with the lock held, which it may let go for a while. Returns when something may have completed
- * or after a short time.
+ * One step of waiting, with the lock held, which it may let go for a while. Returns when something
+ * may have completed or after a short time.
  */
 static void step(struct wait *w)
 {
@@ -223,7 +223,10 @@ static int64_t guess(const struct any *a, const struct dmtr_token *t)
     return a->qts[a->n - 1] == qt ? (int64_t)a->n - 1 : -1;
 }
 
-/* The oldest ready token that the array holds. Others are parked: they are looked at in walks from now on. */
+/*
+ * The oldest ready token that the array holds. Others are parked: they are looked at in walks from
+ * now on.
+ */
 static struct dmtr_token *from_ready(struct any *a, int64_t *at)
 {
     while (dmtr_ctl->ready.head != TOKEN_NONE) {
@@ -243,9 +246,9 @@ static struct dmtr_token *from_ready(struct any *a, int64_t *at)
 }
 
 /*
- * Looks at the next tokens of the array, at most count: finds those that have completed, the oldest first, and else one
- * that does not exist, for which it returns 1. In a long array it passes over those on the ready list, which are found
- * there, in their turn.
+ * Looks at the next tokens of the array, at most count: finds those that have completed, the oldest
+ * first, and else one that does not exist, for which it returns 1. In a long array it passes over
+ * those on the ready list, which are found there, in their turn.
  */
 static int walk(struct any *a, uint32_t count, struct dmtr_token **found, int64_t *at)
 {

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /*
- * Sleeps until a device has work, another thread wakes the sleepers, a signal was handled, or max_ms has passed (0: no
- * limit). Called with the lock held, which it lets go meanwhile. seq is the number of completions that the caller has
- * seen: if there are more, it does not sleep.
+ * Sleeps until a device has work, another thread wakes the sleepers, a signal was handled, or
+ * max_ms has passed (0: no limit). Called with the lock held, which it lets go meanwhile. seq is
+ * the number of completions that the caller has seen: if there are more, it does not sleep.
  */
 void waiter_sleep(uint64_t seq, uint32_t max_ms);
 

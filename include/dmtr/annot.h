@@ -1,4 +1,7 @@
-/* Checks in the style of fail.h for common conditions: each reports err and returns it unless the value is as named. */
+/*
+ * Checks in the style of fail.h for common conditions: each reports err and returns it unless the
+ * value is as named.
+ */
 #ifndef DMTR_ANNOT_H
 #define DMTR_ANNOT_H
 

@@ -1,5 +1,6 @@
 /*
- * Narrowing of integers with a check of the range. Each call stores the value and returns 0, or stores 0 and returns
+ * Narrowing of integers with a check of the range. Each call stores the value and returns 0, or
+ * stores 0 and returns
  *   ERANGE  the value does not fit
  *   EINVAL  to is NULL
  * None needs dmtr_init(), and none blocks.

@@ -1,6 +1,6 @@
 /*
- * Failure reporting for programs: macros that check a call, report a failure through a hook, and return the errno. The library itself
- * reports by errno alone and never calls the hook.
+ * Failure reporting for programs: macros that check a call, report a failure through a hook, and
+ * return the errno. The library itself reports by errno alone and never calls the hook.
  */
 #ifndef DMTR_FAIL_H
 #define DMTR_FAIL_H
@@ -14,7 +14,9 @@
 extern "C" {
 #endif
 
-/* A failure hook: errno value, the expression, function (may be NULL), file and line it failed in. */
+/*
+ * A failure hook: errno value, the expression, function (may be NULL), file and line it failed in.
+ */
 typedef void (*dmtr_onfail_t)(int error, const char *expr, const char *func, const char *file, int line);
 
 /* Sets the hook; NULL brings back the default one, which writes a line to stderr. */
@@ -30,11 +32,11 @@ DMTR_EXPORT void dmtr_panic(const char *why, const char *file, int line) __attri
 }
 #endif
 
-#define DMTR_FAIL_TRUE(err, cond, var)                                 \
+#define DMTR_FAIL_TRUE(err, cond, text, var)                           \
     do {                                                               \
         if (DMTR_UNLIKELY(!(cond))) {                                  \
             const int var = (err);                                     \
-            dmtr_fail(var, #cond, __func__, __FILE__, __LINE__);       \
+            dmtr_fail(var, text, __func__, __FILE__, __LINE__);        \
             return var;                                                \
         }                                                              \
     } while (0)
@@ -49,7 +51,7 @@ DMTR_EXPORT void dmtr_panic(const char *why, const char *file, int line) __attri
     } while (0)
 
 /* Unless cond holds, reports err and returns it from the enclosing function. */
-#define DMTR_TRUE(err, cond) DMTR_FAIL_TRUE(err, cond, DMTR_UNIQID(dmtr_fail_true_))
+#define DMTR_TRUE(err, cond) DMTR_FAIL_TRUE(err, cond, #cond, DMTR_UNIQID(dmtr_fail_true_))
 
 /* If err is not 0, reports it and returns it from the enclosing function. err is evaluated once. */
 #define DMTR_OK(err) DMTR_FAIL_OK(err, #err, DMTR_UNIQID(dmtr_fail_ok_))

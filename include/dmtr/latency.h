@@ -1,6 +1,6 @@
 /*
- * Latency recorders: a count, sum, extremes and a histogram of fixed size (about 30 KiB each). None of the calls needs dmtr_init().
- * A recorder may be used by one thread at a time.
+ * Latency recorders: a count, sum, extremes and a histogram of fixed size (about 30 KiB each). None
+ * of the calls needs dmtr_init(). A recorder may be used by one thread at a time.
  */
 #ifndef DMTR_LATENCY_H
 #define DMTR_LATENCY_H
@@ -31,8 +31,8 @@ DMTR_EXPORT int dmtr_new_latency(dmtr_latency_t **latency_out, const char *name)
 DMTR_EXPORT int dmtr_record_latency(dmtr_latency_t *latency, uint64_t ns);
 
 /*
- * Writes the table to f: count, minimum, mean, median, maximum, the percentiles 99, 99.9 and 99.99, and a histogram by powers of two. Blocks
- * as stdio does.
+ * Writes the table to f: count, minimum, mean, median, maximum, the percentiles 99, 99.9 and 99.99,
+ * and a histogram by powers of two. Blocks as stdio does.
  *
  *   EINVAL  a NULL pointer
  *   EIO     f could not be written

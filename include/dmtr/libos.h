@@ -1,16 +1,18 @@
 /*
- * The queue API. The same calls drive memory queues, sockets and files, whichever libOS stands behind them.
+ * The queue API. The same calls drive memory queues, sockets and files, whichever libOS stands
+ * behind them.
  *
- * Every call returns 0 or a positive errno value. Out-pointers come first. Errors common to most calls:
+ * Every call returns 0 or a positive errno value. Out-pointers come first. Errors common to most
+ * calls:
  *   EPERM   dmtr_init() has not succeeded yet
  *   EINVAL  a queue descriptor that is zero or negative, or a NULL pointer
  *   ENOENT  a queue descriptor or token that is unknown, closed or dropped
  * Calls may be made from several threads.
  *
- * push, pop and accept start an operation and return a token at once. The operation goes on whenever any thread is
- * in dmtr_wait(), dmtr_wait_any(), dmtr_wait_all() or dmtr_poll(), whatever token that thread asked for. Operations
- * of one direction on one queue complete in the order in which they were started. A token lives until a wait
- * reports it or dmtr_drop() gives it up.
+ * push, pop and accept start an operation and return a token at once. The operation goes on
+ * whenever any thread is in dmtr_wait(), dmtr_wait_any(), dmtr_wait_all() or dmtr_poll(), whatever
+ * token that thread asked for. Operations of one direction on one queue complete in the order in
+ * which they were started. A token lives until a wait reports it or dmtr_drop() gives it up.
  */
 #ifndef DMTR_LIBOS_H
 #define DMTR_LIBOS_H
@@ -25,13 +27,15 @@ extern "C" {
 /*
  * Starts the library. Call it once, before any other call of this header and of wait.h.
  *
- * Looks at the options `--config-path FILE` and `--libos NAME` in argv (also as `--option=value`) and passes over all
- * others, so that a program may hand on its own arguments; argc 0 with argv NULL is allowed. DMTR_CONFIG and DMTR_LIBOS in the
- * environment win over the options, and options over the file; with no file named, ./config.yaml is read if it exists.
- * May block while a device starts. On failure one line on stderr says why, and the call may be tried again.
+ * Looks at the options `--config-path FILE` and `--libos NAME` in argv (also as `--option=value`)
+ * and passes over all others, so that a program may hand on its own arguments; argc 0 with argv
+ * NULL is allowed. DMTR_CONFIG and DMTR_LIBOS in the environment win over the options, and options
+ * over the file; with no file named, ./config.yaml is read if it exists. May block while a device
+ * starts. On failure one line on stderr says why, and the call may be tried again.
  *
  *   EPERM   the library is already started
- *   EINVAL  an option without a value, an unknown libOS, a file that is not YAML, or a key or value in it that is not known
+ *   EINVAL  an option without a value, an unknown libOS, a file that is not YAML, or a key or value
+ *           in it that is not known
  *   ENOENT  the file named does not exist (other errors of open(2) likewise)
  *   ENODEV  the libOS is not built in, or its device is missing
  *   ENOMEM, EMFILE, ENFILE  the system gave no memory or descriptors
@@ -47,8 +51,8 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[]);
 DMTR_EXPORT int dmtr_queue(int *qd_out);
 
 /*
- * Makes a socket: domain AF_INET, type SOCK_STREAM (TCP) or SOCK_DGRAM (UDP), protocol 0 or the one that fits.
- * SOCK_NONBLOCK and SOCK_CLOEXEC in type are accepted and change nothing. Never blocks.
+ * Makes a socket: domain AF_INET, type SOCK_STREAM (TCP) or SOCK_DGRAM (UDP), protocol 0 or the one
+ * that fits. SOCK_NONBLOCK and SOCK_CLOEXEC in type are accepted and change nothing. Never blocks.
  *
  *   EPERM, EINVAL     see above
  *   EAFNOSUPPORT      domain is not AF_INET
@@ -59,8 +63,8 @@ DMTR_EXPORT int dmtr_queue(int *qd_out);
 DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol);
 
 /*
- * Reports the local address of a socket. *size holds the room at saddr and becomes the size of the address, which is
- * cut off to fit, as getsockname(2) does. Never blocks.
+ * Reports the local address of a socket. *size holds the room at saddr and becomes the size of the
+ * address, which is cut off to fit, as getsockname(2) does. Never blocks.
  *
  *   EPERM, EINVAL, ENOENT  see above
  *   ENOTSUP  not a socket
@@ -79,7 +83,8 @@ DMTR_EXPORT int dmtr_listen(int qd, int backlog);
 /*
  * Gives a socket its local address; port 0 picks a free one. Never blocks.
  *
- *   EPERM, EINVAL, ENOENT  see above; EINVAL also for a size below that of sockaddr_in, and if already bound
+ *   EPERM, EINVAL, ENOENT  see above; EINVAL also for a size below that of sockaddr_in, and if
+ *            already bound
  *   ENOTSUP        not a socket
  *   EAFNOSUPPORT   the address is not AF_INET
  *   EADDRINUSE, EADDRNOTAVAIL, EACCES  as bind(2)
@@ -87,32 +92,37 @@ DMTR_EXPORT int dmtr_listen(int qd, int backlog);
 DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size);
 
 /*
- * Starts to accept one connection. The result has qr_qd = the listener and ares = new queue and peer. Never blocks.
- * No new queue exists before the token has completed.
+ * Starts to accept one connection. The result has qr_qd = the listener and ares = new queue and
+ * peer. Never blocks. No new queue exists before the token has completed.
  *
  *   EPERM, EINVAL, ENOENT  see above; EINVAL also if the socket does not listen
  *   ENOTSUP  not a TCP socket
  *   ENOBUFS  the limit on tokens is reached
- * From the token: EMFILE, ENFILE, ENOMEM (the connection stays in the backlog: accept again), ECANCELED.
+ * From the token: EMFILE, ENFILE, ENOMEM (the connection stays in the backlog: accept again),
+ * ECANCELED.
  */
 DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd);
 
 /*
- * Connects a socket and returns when that is done, so it blocks as connect(2) does; other queues make progress meanwhile.
- * On a UDP socket it sets the peer. After a failure the socket may be tried again.
+ * Connects a socket and returns when that is done, so it blocks as connect(2) does; other queues
+ * make progress meanwhile. On a UDP socket it sets the peer. After a failure the socket may be
+ * tried again.
  *
- *   EPERM, EINVAL, ENOENT  see above; EPERM also if already connected, EINVAL also if the socket listens or size is too small
+ *   EPERM, EINVAL, ENOENT  see above; EPERM also if already connected, EINVAL also if the socket
+ *            listens or size is too small
  *   ENOTSUP        not a socket
  *   EAFNOSUPPORT   the address is not AF_INET
- *   ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES  as connect(2)
+ *   ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES  as
+ *            connect(2)
  *   ECANCELED      another thread closed the socket
  */
 DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size);
 
 /*
- * Opens a file as a queue; flags as open(2). The queue has one position, which starts at 0 and which pops, pushes and
- * dmtr_lseek() move; with O_APPEND pushes go to the end. May block as open(2) does. Files that dmtr_open() creates get mode 0666
- * less the umask. Pipes, sockets and directories cannot be opened.
+ * Opens a file as a queue; flags as open(2). The queue has one position, which starts at 0 and
+ * which pops, pushes and dmtr_lseek() move; with O_APPEND pushes go to the end. May block as
+ * open(2) does. Files that dmtr_open() creates get mode 0666 less the umask. Pipes, sockets and
+ * directories cannot be opened.
  *
  *   EPERM, EINVAL  see above
  *   ENOTSUP  the file is a pipe, socket or directory
@@ -128,17 +138,18 @@ DMTR_EXPORT int dmtr_open2(int *qd_out, const char *pathname, int flags, mode_t 
 DMTR_EXPORT int dmtr_creat(int *qd_out, const char *pathname, mode_t mode);
 
 /*
- * Closes a queue. Its pending tokens complete with ECANCELED; completed ones keep their results. Both stay
- * until waited for or dropped, except that the library may forget the oldest once thousands pile up. Never blocks, but for
- * a file operation under way, whose end it awaits.
+ * Closes a queue. Its pending tokens complete with ECANCELED; completed ones keep their results.
+ * Both stay until waited for or dropped, except that the library may forget the oldest once
+ * thousands pile up. Never blocks, but for a file operation under way, whose end it awaits; one
+ * that cannot be stopped reports its result instead of ECANCELED.
  *
  *   EPERM, EINVAL, ENOENT  see above
  */
 DMTR_EXPORT int dmtr_close(int qd);
 
 /*
- * Sets *flag_out to 1 if qd is an open queue, else to 0. Any int may be asked for; a file descriptor of the process is
- * never a queue descriptor. Never blocks.
+ * Sets *flag_out to 1 if qd is an open queue, else to 0. Any int may be asked for; a file
+ * descriptor of the process is never a queue descriptor. Never blocks.
  *
  *   EPERM   dmtr_init() has not succeeded (*flag_out is set to 0)
  *   EINVAL  flag_out is NULL
@@ -146,47 +157,55 @@ DMTR_EXPORT int dmtr_close(int qd);
 DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd);
 
 /*
- * Starts to send an array: on a TCP socket one message (or its bytes, in stream mode), on a UDP socket one datagram, to sga_addr
- * unless connected; on a file its bytes at the position; on a memory queue the array itself. Never blocks.
+ * Starts to send an array: on a TCP socket one message (or its bytes, in stream mode), on a UDP
+ * socket one datagram, to sga_addr unless connected; on a file its bytes at the position; on a
+ * memory queue the array itself. Never blocks.
  *
- * The segments are borrowed until the token completes or is dropped; the array itself only during the call. The result echoes it.
+ * The segments are borrowed until the token completes or is dropped; the array itself only during
+ * the call. The result echoes it.
  *
- *   EPERM, EINVAL, ENOENT  see above; EINVAL also for 0 or more than DMTR_SGARRAY_MAXSIZE segments, a segment that is NULL
- *            and not empty, a socket that is not connected, or (UDP) has no address to send to
+ *   EPERM, EINVAL, ENOENT  see above; EINVAL also for 0 or more than DMTR_SGARRAY_MAXSIZE segments,
+ *            a segment that is NULL and not empty, a socket that is not connected, or (UDP) has no
+ *            address to send to
  *   ENOTSUP  the socket listens
  *   EBADF    the file is not open for writing
  *   EMSGSIZE the array is over the limit on messages
  *   ENOBUFS  the limit on tokens or on a memory queue's length is reached
- * From the token: ENOMSG (network, no bytes in it), EPIPE or ECONNRESET (peer gone), ECANCELED, EMSGSIZE (datagram too
- * large for the network), ENOSPC and other errnos of write(2) for files, other errnos of send(2) for sockets.
+ * From the token: ENOMSG (network, no bytes in it), EPIPE or ECONNRESET (peer gone), ECANCELED,
+ * EMSGSIZE (datagram too large for the network), ENOSPC and other errnos of write(2) for files,
+ * other errnos of send(2) for sockets.
  */
 DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga);
 
 /*
- * Starts to receive one array. In message mode it is what the peer pushed in one call; in stream mode, and from files, it
- * is the bytes at hand, in one segment, at most 16 KiB (or the limit configured). At the end of a file it is one
- * segment of length 0. Never blocks. The heap block in sga_buf belongs to the program.
+ * Starts to receive one array. In message mode it is what the peer pushed in one call; in stream
+ * mode, and from files, it is the bytes at hand, in one segment, at most 16 KiB (or the limit
+ * configured). At the end of a file it is one segment of length 0. Never blocks. The heap block in
+ * sga_buf belongs to the program.
  *
- *   EPERM, EINVAL, ENOENT  see above; EINVAL also for a TCP socket that is not connected, a UDP socket neither bound nor connected
+ *   EPERM, EINVAL, ENOENT  see above; EINVAL also for a TCP socket that is not connected, a UDP
+ *            socket neither bound nor connected
  *   ENOTSUP  the socket listens
  *   EBADF    the file is not open for reading
  *   ENOBUFS  the limit on tokens is reached
- * From the token: ECONNABORTED (peer closed), ECONNRESET (peer reset), EILSEQ (bad magic, or counts and lengths that do not add
- * up) and EMSGSIZE (over the limit), after which a stream cannot be read any more while datagram sockets go on with the next
- * datagram, ECONNREFUSED (UDP), ECANCELED, errnos of read(2) for files.
+ * From the token: ECONNABORTED (peer closed), ECONNRESET (peer reset), EILSEQ (bad magic, or counts
+ * and lengths that do not add up) and EMSGSIZE (over the limit), after which a stream cannot be
+ * read any more while datagram sockets go on with the next datagram, ECONNREFUSED (UDP), ECANCELED,
+ * errnos of read(2) for files.
  */
 DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd);
 
 /*
- * dmtr_pop() with a limit of count bytes (instead of the configured one) for stream mode and files. Message mode,
- * datagrams and memory queues pop one whole array whatever count is.
+ * dmtr_pop() with a limit of count bytes (instead of the configured one) for stream mode and files.
+ * Message mode, datagrams and memory queues pop one whole array whatever count is.
  *
  *   as dmtr_pop(); EINVAL also for count 0; EMSGSIZE if count is over the limit on messages
  */
 DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count);
 
 /*
- * Moves the position of a file, as lseek(2), for operations started afterwards. Awaits those started before.
+ * Moves the position of a file, as lseek(2), for operations started afterwards. Awaits those
+ * started before.
  *
  *   EPERM, EINVAL, ENOENT  see above; EINVAL also for an unknown whence or a position below 0
  *   ENOTSUP  not a file
@@ -195,8 +214,9 @@ DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count);
 DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence);
 
 /*
- * Asks for the result of a token without waiting for it, and lets pending operations make progress. A completed token stays and can be asked
- * again, until dropped; what the result of a pop owns is to be released once. qr_out may be NULL.
+ * Asks for the result of a token without waiting for it, and lets pending operations make progress.
+ * A completed token stays and can be asked again, until dropped; what the result of a pop owns is
+ * to be released once. qr_out may be NULL.
  *
  *   EPERM, ENOENT  see above
  *   EAGAIN  still pending
@@ -205,9 +225,11 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence);
 DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt);
 
 /*
- * Gives a token up. A pending operation is cancelled: a push not begun is not sent (one partly sent is copied and sent on), a pop
- * leaves its data to the next pop, and borrowed memory is free again on return. A result that no call has
- * reported goes back to its queue likewise. Never blocks, but for a file operation under way.
+ * Gives a token up. A pending operation is cancelled: a push not begun is not sent (one partly sent
+ * is copied and sent on), a pop leaves its data to the next pop, and borrowed memory is free again
+ * on return. A result that no call has reported goes back to its queue likewise, except to a file,
+ * whose position stays where the pop has moved it. Never blocks, but for a file operation under
+ * way.
  *
  *   EPERM, ENOENT  see above
  */

@@ -17,8 +17,8 @@ extern "C" {
 DMTR_EXPORT int dmtr_sgalen(size_t *len_out, const dmtr_sgarray_t *sga);
 
 /*
- * Releases the heap block a pop returned, and leaves the array with sga_buf NULL and no segments. An array without a block is left as
- * it is, so a second call does no harm.
+ * Releases the heap block a pop returned, and leaves the array with sga_buf NULL and no segments.
+ * An array without a block is left as it is, so a second call does no harm.
  *
  *   EINVAL  sga is NULL
  */

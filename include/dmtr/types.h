@@ -1,5 +1,6 @@
 /*
- * Types of the queue API. Sizes and offsets are part of the ABI and are asserted by tests/abi_layout.
+ * Types of the queue API. Sizes and offsets are part of the ABI and are asserted by
+ * tests/abi_layout.
  *
  * Two generations of the API exist. This header describes the one of 2019, which is the default.
  */
@@ -32,7 +33,10 @@ extern "C" {
 /* The queue a token belongs to. */
 #define QT2QD(qt) ((qt) >> 32)
 
-/* Names one operation under way: queue descriptor in the high 32 bits, the rest is private to the library. */
+/*
+ * Names one operation under way: queue descriptor in the high 32 bits, the rest is private to the
+ * library.
+ */
 typedef uint64_t dmtr_qtoken_t;
 
 typedef struct dmtr_sgaseg {
@@ -43,9 +47,10 @@ typedef struct dmtr_sgaseg {
 /*
  * A scatter-gather array: what a push sends and a pop returns.
  *
- * In the result of a pop from a network or file queue, sga_buf is one heap block that now belongs to the program
- * (release it with free() or dmtr_sgafree()) and every segment points into it. In a push, sga_buf is ignored by
- * network and file queues and handed through untouched by memory queues.
+ * In the result of a pop from a network or file queue, sga_buf is one heap block that now belongs
+ * to the program (release it with free() or dmtr_sgafree()) and every segment points into it. In a
+ * push, sga_buf is ignored by network and file queues and handed through untouched by memory
+ * queues.
  */
 typedef struct dmtr_sgarray {
     void *sga_buf;
@@ -79,8 +84,8 @@ typedef struct dmtr_qresult {
 } dmtr_qresult_t;
 
 /*
- * Message-mode header; on the wire every word is in network byte order. Each segment follows as a 32-bit length
- * and its bytes; h_bytes counts those length words and bytes, but not the header.
+ * Message-mode header; on the wire every word is in network byte order. Each segment follows as a
+ * 32-bit length and its bytes; h_bytes counts those length words and bytes, but not the header.
  */
 typedef struct dmtr_header {
     uint32_t h_magic;

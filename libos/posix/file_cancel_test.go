@@ -346,7 +346,8 @@ func TestFileBlocks(t *testing.T) {
 			for range rounds {
 				way()
 			}
-			assert.Less(r, r.addressSpace()-before, block, name)
+			// Less than half of what it would be if each round lost a block; Go's own heap may grow by 64 MiB.
+			assert.Less(r, r.addressSpace()-before, rounds/2*block, name)
 		}
 		r.close(full)
 

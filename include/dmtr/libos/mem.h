@@ -11,8 +11,8 @@ extern "C" {
 #endif
 
 /*
- * Allocates bytes (uninitialised) that the program releases with free(). A size of 0 gives a pointer that may be freed, too.
- * Needs no dmtr_init(). Never blocks.
+ * Allocates bytes (uninitialised) that the program releases with free(). A size of 0 gives a
+ * pointer that may be freed, too. Needs no dmtr_init(). Never blocks.
  *
  *   EINVAL  out is NULL
  *   ENOMEM  no memory; *out is set to NULL
