@@ -26,9 +26,10 @@ class Plan:
     warmup: int = 2000
     load_seconds: float = 1.0
     idle_seconds: float = 5.0
+    seconds_per_figure: float = 60
 
 
-QUICK = Plan(rounds=3, few_rounds=2, iterations=15000, load_seconds=0.4)
+QUICK = Plan(rounds=3, few_rounds=2, iterations=15000, load_seconds=0.4, idle_seconds=2, seconds_per_figure=10)
 
 
 def parse():
