@@ -1,7 +1,7 @@
 # make            the library, its selectors and archives (build/lib) and the echo programs (build/bin)
 # make demo       runs a TCP echo over loopback and prints its latencies
 # make test       checks, then runs all tests; the last line counts them
-# make bench      measures, beside plain C baselines
+# make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
 # make check      formatting, vet, staticcheck, file lengths
 # make install    PREFIX=/usr/local DESTDIR=
 # make clean
@@ -72,7 +72,7 @@ test:
 bench:
 	scripts/install-deps.sh bench
 	$(MAKE) all
-	tests/bench/run.py
+	tests/bench/run.py $(BENCH_ARGS)
 
 check:
 	scripts/check.sh

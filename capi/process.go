@@ -7,6 +7,8 @@ import "runtime/debug"
 
 func init() { C.dmtr_restore_file_limit() }
 
+// dmtrGoReady returns once the Go runtime has started, for which every first call into Go waits.
+//
 //export dmtrGoReady
 func dmtrGoReady() {}
 

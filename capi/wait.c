@@ -20,8 +20,10 @@
 
 enum {
     SPIN_ROUNDS = 64,      /* polls of the devices before anything else is looked at */
+    ADAPTIVE_ROUNDS = 16,  /* the same, when the time has to be looked at, too */
     HOT_ROUNDS = 16,       /* polls of the hot sockets alone before one of all */
     YIELD_AFTER_NS = 10000, /* an adaptive spin longer than this lets others have the core */
+    CROWDED_AFTER_NS = 4000, /* a yield that takes longer has let somebody else run */
     POLL_EVERY = 8,        /* results handed out from memory before the devices are polled all the same */
     WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
     WALK_SLICE = 64,       /* tokens of a longer one looked at between polls */
@@ -103,6 +105,16 @@ struct wait {
     int awake;         /* do not sleep */
 };
 
+/* Lets others have the core. If any took it, sleeping is better than spinning for a while. */
+static void yield_core(void)
+{
+    uint64_t from = dmtr_now_ns();
+    sched_yield();
+    uint64_t now = dmtr_now_ns();
+    if (now - from > CROWDED_AFTER_NS)
+        waiter_crowded(now);
+}
+
 /* Whether the spin of an adaptive wait has lasted long enough. */
 static int spun_enough(struct wait *w, int *yield)
 {
@@ -110,7 +122,14 @@ static int spun_enough(struct wait *w, int *yield)
     if (w->start_ns == 0)
         w->start_ns = now;
     *yield = now - w->start_ns > YIELD_AFTER_NS;
-    return now - w->start_ns >= waiter_budget_ns();
+    return now - w->start_ns >= waiter_budget_ns(now);
+}
+
+static int rounds(uint32_t mode)
+{
+    if (mode == WAIT_SPIN)
+        return SPIN_ROUNDS;
+    return mode == WAIT_ADAPTIVE && waiter_spins() ? ADAPTIVE_ROUNDS : 1;
 }
 
 /*
@@ -120,7 +139,7 @@ static int spun_enough(struct wait *w, int *yield)
 static void step(struct wait *w)
 {
     uint32_t mode = dmtr_ctl->wait_mode;
-    drive_spinning(mode == WAIT_BLOCK ? 1 : SPIN_ROUNDS);
+    drive_spinning(rounds(mode));
     if (dmtr_ctl->seq != w->seq) {
         if (dmtr_ctl->blocked != 0)
             dmtr_wake_all();
@@ -133,7 +152,7 @@ static void step(struct wait *w)
     } else if (yield || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0) {
         dmtr_unlock();
         if (yield)
-            sched_yield();
+            yield_core();
         dmtr_lock_yield();
         dmtr_lock();
     }

@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { FIRST_BUDGET_NS = 4000, NO_EVENTFD_MS = 1 };
+enum { FIRST_BUDGET_NS = 4000, CROWDED_NS = 10000000, NO_EVENTFD_MS = 1 };
 
 struct waiter {
     struct waiter *next;
@@ -23,6 +23,9 @@ static struct waiter *sleepers;
 
 /* Present length of adaptive spins; at most dmtr_ctl->spin_ns. */
 static uint32_t budget_ns = UINT32_MAX;
+
+/* Until then adaptive waits do not spin. */
+static uint64_t crowded_until_ns;
 
 static pthread_key_t fd_key;
 static pthread_once_t fd_once = PTHREAD_ONCE_INIT;
@@ -57,16 +60,29 @@ void dmtr_wake_all(void)
             eventfd_write(w->fd, 1);
 }
 
-uint64_t waiter_budget_ns(void)
+uint64_t waiter_budget_ns(uint64_t now_ns)
 {
+    if (now_ns < crowded_until_ns)
+        return 0;
+    crowded_until_ns = 0;
     return budget_ns < dmtr_ctl->spin_ns ? budget_ns : dmtr_ctl->spin_ns;
+}
+
+int waiter_spins(void)
+{
+    return crowded_until_ns == 0 && budget_ns != 0;
+}
+
+void waiter_crowded(uint64_t now_ns)
+{
+    crowded_until_ns = now_ns + CROWDED_NS;
 }
 
 /* Spinning pays if sleeps end soon: then spin longer next time, else shorter. */
 static void learn(uint64_t slept_ns)
 {
     uint32_t max = dmtr_ctl->spin_ns;
-    uint32_t now = (uint32_t)waiter_budget_ns();
+    uint32_t now = budget_ns < max ? budget_ns : max;
     if (slept_ns > max)
         budget_ns = now / 2;
     else

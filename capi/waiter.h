@@ -12,6 +12,12 @@
 void waiter_sleep(uint64_t seq, uint32_t max_ms);
 
 /* How long an adaptive wait should spin before it sleeps, by what the last sleeps were like. */
-uint64_t waiter_budget_ns(void);
+uint64_t waiter_budget_ns(uint64_t now_ns);
+
+/* Whether adaptive waits spin at all at present. */
+int waiter_spins(void);
+
+/* Says that others want the core, too. */
+void waiter_crowded(uint64_t now_ns);
 
 #endif

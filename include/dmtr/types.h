@@ -1,6 +1,6 @@
 /*
  * Types of the queue API. Sizes and offsets are part of the ABI and are asserted by
- * tests/abi_layout.
+ * tests/abi/abi_layout.c.
  *
  * Two generations of the API exist. This header describes the one of 2019, which is the default.
  */

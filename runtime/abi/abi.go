@@ -1,5 +1,5 @@
 // Package abi mirrors the C types of include/dmtr/types.h and the memory that the Go engine shares with the C
-// front in capi/shared.h. It holds layouts only; capi asserts at build time that both sides agree.
+// front in capi/shared.h. It holds layouts only; dmtr_init checks that both sides agree (checkLayout in capi/main.go).
 package abi
 
 import (

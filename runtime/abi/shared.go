@@ -1,6 +1,6 @@
 package abi
 
-// State of a token record.
+// State of a token record. These values, and the flags below, are in capi/shared.h as well.
 const (
 	TokenFree uint32 = iota
 	TokenPending

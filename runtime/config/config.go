@@ -103,7 +103,7 @@ func (c *Config) KnownHosts() map[string]string {
 // WaitMode says what a waiting call does while there is nothing to report.
 type WaitMode uint8
 
-// Wait modes.
+// Wait modes, with the values of the enum in capi/shared.h.
 const (
 	WaitAdaptive WaitMode = iota // spin for SpinMicros, then sleep
 	WaitSpin                     // never sleep

@@ -15,6 +15,7 @@ type memQueue struct {
 	count int
 }
 
+// Push implements Queue.
 func (q *memQueue) Push(op *Op) abi.Errno {
 	if pop := q.Pops.head; pop != nil {
 		*pop.SGA() = *op.SGA()
@@ -34,6 +35,7 @@ func (q *memQueue) Push(op *Op) abi.Errno {
 	return 0
 }
 
+// Pop implements Queue.
 func (q *memQueue) Pop(op *Op) abi.Errno {
 	if q.count == 0 {
 		q.Pops.Add(op)
@@ -54,6 +56,8 @@ func (q *memQueue) grow() {
 	q.ring, q.first = r, 0
 }
 
+// Cancel implements Queue. What is pending has borrowed nothing.
 func (q *memQueue) Cancel(*Op) {}
 
+// Close implements Queue.
 func (q *memQueue) Close() { q.ring, q.count = nil, 0 }

@@ -15,7 +15,8 @@
 //
 // # Adding a libOS
 //
-// Implement LibOS and Queue (and Socket or File), register a constructor in capi, and run libostest.Run.
+// Implement LibOS and Queue (and Socket or File), register a constructor in capi, and run libostest.Run;
+// docs/architecture.md has the steps.
 package engine
 
 import "github.com/libdmtr/libdmtr/runtime/abi"

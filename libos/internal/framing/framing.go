@@ -167,7 +167,7 @@ func (d *Decoder) Reset() {
 	d.have, d.total, d.parsed = 0, 0, 0
 }
 
-// begin checks a header and makes the block. at hand tells how much of the message may follow at once.
+// begin checks a header and makes the block. atHand is how many bytes have come, header included or not.
 func (d *Decoder) begin(limit, atHand uint64) abi.Errno {
 	body := uint64(binary.BigEndian.Uint32(d.header[4:]))
 	d.nsegs = binary.BigEndian.Uint32(d.header[8:])
