@@ -1,4 +1,7 @@
-/* Token records as the front sees them. All but token_find and token_done are called with the lock held. */
+/*
+ * Token records as the front sees them. All but token_find and token_done are called with the lock
+ * held.
+ */
 #ifndef DMTR_TOKEN_H
 #define DMTR_TOKEN_H
 
