@@ -41,7 +41,10 @@ static void test_result(void)
     q_wait_fails(qts[0], DMTR_OPC_ACCEPT, ECANCELED);
 }
 
-/* A pending accept holds no descriptor; one that finds none left fails and leaves the connection where it is. */
+/*
+ * A pending accept holds no descriptor; one that finds none left fails and leaves the connection
+ * where it is.
+ */
 static void test_queue_limit(void)
 {
     struct sockaddr_in addr;

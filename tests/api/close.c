@@ -55,7 +55,8 @@ int main(void)
         CHECK_EQ(recv(k.peer, &byte, 1, 0), 0); /* the peer sees the end */
         CHECK(close(k.peer) == 0);
         CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), 0);
-        CHECK_ERR(dmtr_connect(qd, ADDR(&addr), sizeof addr), ECONNREFUSED); /* nobody listens any more */
+        /* nobody listens any more */
+        CHECK_ERR(dmtr_connect(qd, ADDR(&addr), sizeof addr), ECONNREFUSED);
         CHECK_ERR(dmtr_close(qd), 0);
         CHECK(remove(k.path) == 0 && remove(k.dir) == 0);
     }

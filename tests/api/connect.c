@@ -22,7 +22,8 @@ static void test_addresses(int type)
 {
     struct sockaddr_in addr, there;
     struct sockaddr_storage large;
-    int fd = type == SOCK_STREAM ? plain_listen(&there, 5) : plain_udp(&there), qd = new_socket(type);
+    int fd = type == SOCK_STREAM ? plain_listen(&there, 5) : plain_udp(&there),
+        qd = new_socket(type);
     addr = there;
     CHECK_ERR(dmtr_connect(qd, NULL, sizeof addr), EINVAL);
     for (socklen_t n = 0; n < sizeof addr; n++)
@@ -107,7 +108,10 @@ static void *read_then_accept(void *arg)
     return NULL;
 }
 
-/* While a connect blocks, the push of another queue goes on: only when all of it has come does the helper let the connect through. */
+/*
+ * While a connect blocks, the push of another queue goes on: only when all of it has come does the
+ * helper let the connect through.
+ */
 static void test_others_go_on(void)
 {
     struct sockaddr_in addr;
@@ -200,7 +204,8 @@ static void test_namespace(void)
 {
     test_init();
     check_unreachable(0xc0000201, ENETUNREACH); /* no route */
-    if (system("ip route add unreachable 192.0.2.2/32 && ip route add prohibit 192.0.2.3/32") == 0) {
+    if (system("ip route add unreachable 192.0.2.2/32") == 0 &&
+        system("ip route add prohibit 192.0.2.3/32") == 0) {
         check_unreachable(0xc0000202, EHOSTUNREACH);
         check_unreachable(0xc0000203, EACCES);
     } else {

@@ -3,7 +3,8 @@
 
 int main(void)
 {
-    static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu, (dmtr_qtoken_t)0x40000000 << 32};
+    static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu,
+                                            (dmtr_qtoken_t)0x40000000 << 32};
     struct kinds k;
     dmtr_qtoken_t qt, next;
     test_init();

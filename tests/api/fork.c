@@ -1,6 +1,7 @@
 /*
- * fork() in a program that uses the library: children that only exec or exit, at any moment; children that start the library themselves;
- * and a child of a process in which it runs already, which must get an error and not hang.
+ * fork() in a program that uses the library: children that only exec or exit, at any moment;
+ * children that start the library themselves; and a child of a process in which it runs already,
+ * which must get an error and not hang.
  */
 #include "api/kinds.h"
 

@@ -1,4 +1,7 @@
-/* dmtr_init: where settings come from, what goes wrong, and what is printed. Each case is a process of its own. */
+/*
+ * dmtr_init: where settings come from, what goes wrong, and what is printed. Each case is a process
+ * of its own.
+ */
 #include "api/kinds.h"
 
 #include <sys/resource.h>
@@ -65,7 +68,10 @@ static void case_twice(void)
     check_initialised();
 }
 
-/* A failure leaves nothing behind, and the next try may succeed: by another environment, options, file. */
+/*
+ * A failure leaves nothing behind, and the next try may succeed: by another environment, options,
+ * file.
+ */
 static void case_again(void)
 {
     char *bad[] = {(char *)"prog", (char *)"--libos", (char *)"nonsense", NULL};
@@ -93,7 +99,8 @@ static void case_descriptors(void)
     char *bad[] = {(char *)"prog", (char *)"--libos", (char *)"nonsense", NULL};
     struct rlimit normal, few;
     int lowest;
-    CHECK_ERR(dmtr_init(3, bad), EINVAL); /* the Go runtime is up now, which sets the limit as well */
+    /* the Go runtime is up now, which sets the limit as well */
+    CHECK_ERR(dmtr_init(3, bad), EINVAL);
     lowest = dup(0);
     CHECK(getrlimit(RLIMIT_NOFILE, &normal) == 0);
     few = normal;
@@ -139,7 +146,10 @@ static size_t read_all(const char *path, char *out, size_t size)
     return n;
 }
 
-/* Runs this program with arguments; it must pass, print nothing on stdout and `lines` lines on stderr, each of which has `text`. */
+/*
+ * Runs this program with arguments; it must pass, print nothing on stdout and `lines` lines on
+ * stderr, each of which has `text`.
+ */
 static void run(char *const argv[], int lines, const char *text)
 {
     char out[5000], err[5000], *at = err;
@@ -154,7 +164,8 @@ static void run(char *const argv[], int lines, const char *text)
     CHECK(waitpid(pid, &status, 0) == pid);
     read_all("out", out, sizeof out);
     read_all("err", err, sizeof err);
-    fprintf(stderr, "case %s %s: status 0x%x\n%s", argv[1], argv[2] != NULL && argv[3] != NULL ? argv[3] : "", (unsigned)status, err);
+    fprintf(stderr, "case %s %s: status 0x%x\n%s", argv[1],
+            argv[2] != NULL && argv[3] != NULL ? argv[3] : "", (unsigned)status, err);
     CHECK_EQ(status, 0);
     CHECK_EQ(out[0], '\0');
     for (int i = 0; i < lines; i++) {
@@ -173,11 +184,16 @@ static void run_named(const char *name, int lines)
     run(argv, lines, "");
 }
 
-/* dmtr_init with one variable of the environment (or NULL) and up to two arguments gives err; text is in the line on stderr. */
-static void expect(int err, const char *text, const char *name, const char *value, const char *arg1, const char *arg2)
+/*
+ * dmtr_init with one variable of the environment (or NULL) and up to two arguments gives err; text
+ * is in the line on stderr.
+ */
+static void expect(int err, const char *text, const char *name, const char *value, const char *arg1,
+                   const char *arg2)
 {
     char number[12];
-    char *argv[] = {(char *)"test", (char *)"init", number, (char *)arg1, (char *)(arg1 != NULL ? arg2 : NULL), NULL};
+    char *argv[] = {(char *)"test", (char *)"init", number,
+                    (char *)arg1,   (char *)(arg1 != NULL ? arg2 : NULL), NULL};
     snprintf(number, sizeof number, "%d", err);
     if (name != NULL)
         setenv(name, value, 1);
@@ -200,7 +216,8 @@ static void test_libos(void)
     expect(EINVAL, "--config-path", NULL, NULL, "--config-path", NULL);
     expect(0, "", "DMTR_LIBOS", libos, "--libos", "rdma"); /* the environment wins */
     expect(ENODEV, "rdma", "DMTR_LIBOS", "rdma", "--libos", libos);
-    expect(EINVAL, "nonsense", "DMTR_LIBOS", libos, "--libos", "nonsense"); /* but a bad value is one anywhere */
+    /* but a bad value is one anywhere */
+    expect(EINVAL, "nonsense", "DMTR_LIBOS", libos, "--libos", "nonsense");
     expect(0, "", NULL, NULL, "--iterations", "10"); /* options of the program */
     expect(0, "", NULL, NULL, "-v", "server");
     expect(EINVAL, "sometimes", "DMTR_WAIT", "sometimes", NULL, NULL);

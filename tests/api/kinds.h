@@ -46,9 +46,10 @@ struct bad_qd {
 
 static inline struct bad_qd bad_qd(const struct kinds *k, int i)
 {
-    const struct bad_qd all[] = {{0, EINVAL},      {-1, EINVAL},      {INT_MIN, EINVAL},   {-k->memory, EINVAL},
-                                 {1, ENOENT},      {k->peer, ENOENT}, {0x3fffffff, ENOENT}, {0x40000000 + 99999, ENOENT},
-                                 {INT_MAX, ENOENT}, {k->closed, ENOENT}};
+    const struct bad_qd all[] = {
+        {0, EINVAL},       {-1, EINVAL},       {INT_MIN, EINVAL},    {-k->memory, EINVAL},
+        {1, ENOENT},       {k->peer, ENOENT},  {0x3fffffff, ENOENT}, {0x40000000 + 99999, ENOENT},
+        {INT_MAX, ENOENT}, {k->closed, ENOENT}};
     const struct bad_qd end = {0, 0};
     return i < (int)(sizeof all / sizeof all[0]) ? all[i] : end;
 }

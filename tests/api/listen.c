@@ -11,7 +11,8 @@ static void test_in_use(void)
     CHECK(bind(fd, ADDR(&addr), sizeof addr) == 0 && getsockname(fd, ADDR(&addr), &size) == 0);
     CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), 0);
     err = dmtr_bind(qd, ADDR(&addr), sizeof addr);
-    if (err == EADDRINUSE) { /* without SO_REUSEADDR the bind says it, and listen cannot come to it */
+    /* without SO_REUSEADDR the bind says it, and listen cannot come to it */
+    if (err == EADDRINUSE) {
         fprintf(stderr, "EADDRINUSE not reached: bind gives it\n");
     } else {
         CHECK_ERR(err, 0);

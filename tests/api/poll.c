@@ -1,7 +1,8 @@
 /* dmtr_poll */
 #include "api/kinds.h"
 
-static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu, (dmtr_qtoken_t)0x40000000 << 32, ((dmtr_qtoken_t)1 << 63) | 5};
+static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu, (dmtr_qtoken_t)0x40000000 << 32,
+                                        ((dmtr_qtoken_t)1 << 63) | 5};
 
 int main(void)
 {
@@ -40,7 +41,8 @@ int main(void)
         block = qr.qr_value.sga.sga_buf;
     }
     CHECK_ERR(dmtr_drop(qt), 0);
-    CHECK(memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, "hello", 5) == 0); /* ours, once it was reported */
+    /* ours, once it was reported */
+    CHECK(memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, "hello", 5) == 0);
     CHECK_ERR(dmtr_poll(&qr, qt), ENOENT);
     free(block);
 

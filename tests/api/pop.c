@@ -21,7 +21,8 @@ static void test_result(const struct kinds *k)
     check_fill(qr.qr_value.sga.sga_segs[0].sgaseg_buf, 5, 1, 0);
     check_fill(qr.qr_value.sga.sga_segs[2].sgaseg_buf, 70, 1, 5);
     block = (char *)qr.qr_value.sga.sga_buf; /* one block, which free() takes back */
-    CHECK((char *)qr.qr_value.sga.sga_segs[0].sgaseg_buf >= block && (char *)qr.qr_value.sga.sga_segs[2].sgaseg_buf > block);
+    CHECK((char *)qr.qr_value.sga.sga_segs[0].sgaseg_buf >= block &&
+          (char *)qr.qr_value.sga.sga_segs[2].sgaseg_buf > block);
     memset(qr.qr_value.sga.sga_segs[2].sgaseg_buf, 1, 70); /* and may be written to */
     free(block);
 }
@@ -41,9 +42,11 @@ static void test_stream(void)
         dmtr_qresult_t qr;
         CHECK_ERR(dmtr_wait(&qr, q_start_pop(qd)), 0);
         CHECK_EQ(qr.qr_value.sga.sga_numsegs, 1);
-        CHECK(qr.qr_value.sga.sga_segs[0].sgaseg_len >= 1 && qr.qr_value.sga.sga_segs[0].sgaseg_len <= 16384);
+        CHECK(qr.qr_value.sga.sga_segs[0].sgaseg_len >= 1 &&
+              qr.qr_value.sga.sga_segs[0].sgaseg_len <= 16384);
         CHECK(got + qr.qr_value.sga.sga_segs[0].sgaseg_len <= sizeof data);
-        CHECK(memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, data + got, qr.qr_value.sga.sga_segs[0].sgaseg_len) == 0);
+        CHECK(memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, data + got,
+                     qr.qr_value.sga.sga_segs[0].sgaseg_len) == 0);
         got += qr.qr_value.sga.sga_segs[0].sgaseg_len;
         free(qr.qr_value.sga.sga_buf);
     }

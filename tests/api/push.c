@@ -171,7 +171,8 @@ int main(int argc, char **argv)
     dmtr_sgarray_t sga = test_sga((void *)"x", 1);
     (void)argv;
     if (argc < 2)
-        run_with_config("limits", "limits: {memory_queue: 10, max_message: 1000, max_pop: 1000, tokens: 500}\n");
+        run_with_config("limits", "limits:\n  memory_queue: 10\n  max_message: 1000\n"
+                                  "  max_pop: 1000\n  tokens: 500\n");
     test_init();
     if (argc > 1) {
         test_limits();

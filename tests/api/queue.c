@@ -13,7 +13,8 @@ static void test_verbatim(void)
     CHECK(qd >= 0x40000000);
     CHECK_EQ(fcntl(qd, F_GETFD), -1);
     memset(sga, 0, sizeof sga);
-    for (uint32_t i = 0; i < 3; i++) { /* three arrays: pointers that are none, all segments, lengths of zero */
+    /* three arrays: pointers that are none, all segments, lengths of zero */
+    for (uint32_t i = 0; i < 3; i++) {
         sga[i].sga_buf = (char *)NULL + 4096 * i + 1;
         sga[i].sga_numsegs = i + 1;
         for (uint32_t k = 0; k <= i; k++) {

@@ -29,8 +29,11 @@ int main(void)
                                   {SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0}};
     static const int domains[] = {AF_INET6, AF_UNIX, AF_UNSPEC, -1, 9999};
     static const int types[] = {0, SOCK_RAW, SOCK_SEQPACKET, SOCK_RDM, -1, 9};
-    static const int protocols[][2] = {{SOCK_STREAM, IPPROTO_UDP}, {SOCK_DGRAM, IPPROTO_TCP}, {SOCK_STREAM, IPPROTO_SCTP},
-                                       {SOCK_STREAM, -1},          {SOCK_DGRAM, IPPROTO_ICMP}};
+    static const int protocols[][2] = {{SOCK_STREAM, IPPROTO_UDP},
+                                       {SOCK_DGRAM, IPPROTO_TCP},
+                                       {SOCK_STREAM, IPPROTO_SCTP},
+                                       {SOCK_STREAM, -1},
+                                       {SOCK_DGRAM, IPPROTO_ICMP}};
     int qd = 0;
     test_init();
     CHECK_ERR(dmtr_socket(NULL, AF_INET, SOCK_STREAM, 0), EINVAL);
@@ -48,6 +51,8 @@ int main(void)
     for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++)
         CHECK_ERR(dmtr_socket(&qd, AF_INET, protocols[i][0], protocols[i][1]), EPROTONOSUPPORT);
     test_no_descriptors();
-    /* left out: ENFILE, ENOBUFS and ENOMEM, which only a system without memory or descriptors gives */
+    /*
+     * left out: ENFILE, ENOBUFS and ENOMEM, which only a system without memory or descriptors gives
+     */
     return 0;
 }

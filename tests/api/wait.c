@@ -60,7 +60,8 @@ static void *send_later(void *arg)
 
 static void test_waits(const struct kinds *k)
 {
-    static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu, (dmtr_qtoken_t)0x40000000 << 32};
+    static const dmtr_qtoken_t unknown[] = {0, 1, 0xffffffffffffffffu,
+                                            (dmtr_qtoken_t)0x40000000 << 32};
     dmtr_qresult_t qr;
     dmtr_qtoken_t a, b, qt = q_start_pop(k->connected);
     pthread_t t;

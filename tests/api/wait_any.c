@@ -1,4 +1,7 @@
-/* dmtr_wait_any: errors, fields and order (fairness and places: net/fair; many failures: net/reset_1000) */
+/*
+ * dmtr_wait_any: errors, fields and order (fairness and places: net/fair; many failures:
+ * net/reset_1000)
+ */
 #include "api/kinds.h"
 
 enum { LONG = 100 };
@@ -97,7 +100,8 @@ static void test_order(int n)
 /* Failures come with all fields, between successes. */
 static void test_failures(const struct kinds *k)
 {
-    dmtr_qtoken_t qts[3] = {q_start_pop(k->memory), q_start_pop(k->connected), q_start_accept(k->listener)};
+    dmtr_qtoken_t qts[3] = {q_start_pop(k->memory), q_start_pop(k->connected),
+                            q_start_accept(k->listener)};
     dmtr_qresult_t qr;
     int at = -1;
     CHECK(shutdown(k->peer, SHUT_WR) == 0);

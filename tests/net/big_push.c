@@ -1,6 +1,6 @@
 /*
- * Pushes that do not fit into the socket's buffers: they complete when the network has taken them, hold up no other queue, and
- * arrive byte for byte.
+ * Pushes that do not fit into the socket's buffers: they complete when the network has taken them,
+ * hold up no other queue, and arrive byte for byte.
  */
 #include "net/peer.h"
 
@@ -38,7 +38,10 @@ static void *read_messages(void *arg)
     return NULL;
 }
 
-/* Two pushes of 8 MiB wait for a peer that does not read, while another queue works; then the peer reads. */
+/*
+ * Two pushes of 8 MiB wait for a peer that does not read, while another queue works; then the peer
+ * reads.
+ */
 static void test_slow_reader(void)
 {
     enum { PUSHES = 2 };
@@ -100,8 +103,12 @@ static void test_progress_unasked(void)
 /* Arrays of several segments of awkward lengths keep their shape. */
 static void test_segments(void)
 {
-    static const uint32_t shapes[][4] = {
-        {3, 1, 4093, 70001}, {3, 1, 0, 1}, {3, 0, 0, 7}, {2, 999983, 3, 0}, {3, 2097151, 3145729, 2097153}, {1, BIG - 1, 0, 0}};
+    static const uint32_t shapes[][4] = {{3, 1, 4093, 70001},
+                                         {3, 1, 0, 1},
+                                         {3, 0, 0, 7},
+                                         {2, 999983, 3, 0},
+                                         {3, 2097151, 3145729, 2097153},
+                                         {1, BIG - 1, 0, 0}};
     int client = 0, server = 0;
     test_tcp_pair(&client, &server);
     for (uint32_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
@@ -169,7 +176,10 @@ static void test_limit(void)
     free(data);
 }
 
-/* Messages of random sizes, several pushes and pops pending at any time, in one wait: all come, in order. */
+/*
+ * Messages of random sizes, several pushes and pops pending at any time, in one wait: all come, in
+ * order.
+ */
 static void test_pipelined(void)
 {
     enum { MESSAGES = 200, PUSHES = 6, POPS = 4 };

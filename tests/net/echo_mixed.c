@@ -1,6 +1,7 @@
 /*
- * One echo server, one port: clients that speak message framing and clients that send bare bytes, at the same time. All get their bytes
- * back. The first bytes of a connection decide, however slowly they come in.
+ * One echo server, one port: clients that speak message framing and clients that send bare bytes,
+ * at the same time. All get their bytes back. The first bytes of a connection decide, however
+ * slowly they come in.
  */
 #include "net/peer.h"
 
@@ -64,7 +65,10 @@ static void *dribbling_client(void *arg)
     return NULL;
 }
 
-/* Bytes that begin like the magic 10 10 20 10 and then differ are bare bytes, none of which may be lost. */
+/*
+ * Bytes that begin like the magic 10 10 20 10 and then differ are bare bytes, none of which may be
+ * lost.
+ */
 static void *prefix_client(void *arg)
 {
     static const char magic[] = {0x10, 0x10, 0x20};
@@ -135,7 +139,8 @@ static void serve(int listener)
 
 int main(void)
 {
-    void *(*const clients[CLIENTS])(void *) = {message_client, raw_client, dribbling_client, prefix_client};
+    void *(*const clients[CLIENTS])(void *) = {message_client, raw_client, dribbling_client,
+                                               prefix_client};
     pthread_t threads[CLIENTS];
     int listener;
     test_init();

@@ -1,6 +1,6 @@
 /*
- * No descriptors left: accepts, sockets and files say EMFILE, open queues go on, and once descriptors are free the connection that
- * waited in the backlog is accepted.
+ * No descriptors left: accepts, sockets and files say EMFILE, open queues go on, and once
+ * descriptors are free the connection that waited in the backlog is accepted.
  */
 #include "net/peer.h"
 

@@ -1,6 +1,6 @@
 /*
- * wait_any is fair, and finds tokens wherever the program puts them in its array. Runs again in the wait mode block, which looks at
- * things less often.
+ * wait_any is fair, and finds tokens wherever the program puts them in its array. Runs again in the
+ * wait mode block, which looks at things less often.
  */
 #include "net/peer.h"
 
@@ -9,7 +9,10 @@ enum { CONNS = 8, ROUNDS = 200 };
 static int fds[CONNS];
 static dmtr_qtoken_t qts[CONNS + 1];
 
-/* Connections with ROUNDS messages each in the kernel, a pop pending on each, tokens from place first on. */
+/*
+ * Connections with ROUNDS messages each in the kernel, a pop pending on each, tokens from place
+ * first on.
+ */
 static void connect_busy(int qds[CONNS], int first)
 {
     for (int i = 0; i < CONNS; i++) {
@@ -58,7 +61,9 @@ static void test_connections(void)
         CHECK_ERR(dmtr_drop(qts[i]), 0);
 }
 
-/* A memory queue that is always ready, and connections that always are: neither starves the other. */
+/*
+ * A memory queue that is always ready, and connections that always are: neither starves the other.
+ */
 static void test_memory_queue_and_connections(void)
 {
     int qds[CONNS], memory = 0, since_memory = 0, since_net = 0, served = 0;
@@ -186,8 +191,8 @@ static void *send_later(void *arg)
 }
 
 /*
- * Completed tokens that the caller did not put into the array neither come up nor get lost, nor keep the wait from sleeping or from
- * waking. In every round there are some new ones.
+ * Completed tokens that the caller did not put into the array neither come up nor get lost, nor
+ * keep the wait from sleeping or from waking. In every round there are some new ones.
  */
 static void test_others_completed(void)
 {
@@ -233,8 +238,8 @@ static void *send_to_all(void *arg)
 }
 
 /*
- * Data comes to many connections at once while the wait sleeps; only the pop of the last one is in the array, at another place each
- * time.
+ * Data comes to many connections at once while the wait sleeps; only the pop of the last one is in
+ * the array, at another place each time.
  */
 static void test_others_complete_meanwhile(void)
 {

@@ -1,6 +1,6 @@
 /*
- * Files as queues: positions, ends, big ones, full devices, many at once, and beside sockets in one wait. Runs a second time without
- * io_uring.
+ * Files as queues: positions, ends, big ones, full devices, many at once, and beside sockets in one
+ * wait. Runs a second time without io_uring.
  */
 #include "net/peer.h"
 
@@ -229,7 +229,8 @@ static void test_beside_socket(void)
     enum { WRITES = 32 };
     unsigned char *data = (unsigned char *)xmalloc(MIB);
     char byte;
-    int fd, qd = q_pair(&fd), log = open_file(0, O_WRONLY | O_CREAT | O_APPEND), writes = 0, echoes = 0;
+    int fd, qd = q_pair(&fd), log = open_file(0, O_WRONLY | O_CREAT | O_APPEND), writes = 0,
+            echoes = 0;
     dmtr_qtoken_t qts[2];
     struct stat st;
     fill(data, MIB, 1, 0);

@@ -1,6 +1,6 @@
 /*
- * Broken message framing: each kind gives its errno from the pop, closes that connection for reading and nothing else. A
- * datagram socket loses the bad datagram only.
+ * Broken message framing: each kind gives its errno from the pop, closes that connection for
+ * reading and nothing else. A datagram socket loses the bad datagram only.
  */
 #include "net/peer.h"
 
@@ -67,7 +67,8 @@ static void check_closed_for_reading(int qd, int fd, const struct bad *c)
     }
     if (c->ending == STAYS) {
         char frame[64];
-        plain_send(fd, frame, frame_build(frame, 1, SEGS(5), 3)); /* a good message does not heal it */
+        /* a good message does not heal it */
+        plain_send(fd, frame, frame_build(frame, 1, SEGS(5), 3));
         CHECK_ERR(q_pop_error(qd), c->err);
         q_push(qd, "still", 5);
         CHECK_EQ(plain_recv(fd, frame, 21), 21);
@@ -123,7 +124,10 @@ static void test_streams(void)
     CHECK(close(good_fd) == 0);
 }
 
-/* The same mistakes by datagram: whatever is not exactly one message gives EILSEQ (or EMSGSIZE for a claim over the limit). */
+/*
+ * The same mistakes by datagram: whatever is not exactly one message gives EILSEQ (or EMSGSIZE for
+ * a claim over the limit).
+ */
 static void test_datagrams(int bare_is_bad)
 {
     struct sockaddr_in addr, mine;
@@ -194,7 +198,10 @@ static void test_bare_datagrams(void)
     CHECK(close(fd) == 0);
 }
 
-/* Auto mode: the first bytes began like the magic, and then the connection ended. They may come as bytes; nothing more does. */
+/*
+ * Auto mode: the first bytes began like the magic, and then the connection ended. They may come as
+ * bytes; nothing more does.
+ */
 static void test_undecided(void)
 {
     for (int n = 1; n < 4; n++) {

@@ -1,6 +1,6 @@
 /*
- * Peers that close one direction, or vanish: what was sent before still comes, the other direction goes on, pushes to a dead peer
- * fail with an errno and never with a signal.
+ * Peers that close one direction, or vanish: what was sent before still comes, the other direction
+ * goes on, pushes to a dead peer fail with an errno and never with a signal.
  */
 #include "net/peer.h"
 
@@ -10,7 +10,9 @@ static void finish(int qd, int fd)
     CHECK(close(fd) == 0);
 }
 
-/* FIN after three messages: three pops succeed, then each says ECONNABORTED; pushes still arrive. */
+/*
+ * FIN after three messages: three pops succeed, then each says ECONNABORTED; pushes still arrive.
+ */
 static void test_peer_stops_writing(int pops_first)
 {
     unsigned char want[64];

@@ -1,6 +1,7 @@
 /*
- * What the tests of queues share: plain sockets as peers, message framing by hand, short forms of the queue calls, and running a test
- * program again with another environment. Plain sockets are blocking ones; the watchdog of test.h ends a test that hangs on one.
+ * What the tests of queues share: plain sockets as peers, message framing by hand, short forms of
+ * the queue calls, and running a test program again with another environment. Plain sockets are
+ * blocking ones; the watchdog of test.h ends a test that hangs on one.
  */
 #ifndef DMTR_TESTS_NET_PEER_H
 #define DMTR_TESTS_NET_PEER_H
@@ -31,7 +32,10 @@ static inline uint32_t get32(const void *at)
     return ntohl(v);
 }
 
-/* The byte at place i of pattern number seed: it does not repeat at powers of two, so misplaced blocks show. */
+/*
+ * The byte at place i of pattern number seed: it does not repeat at powers of two, so misplaced
+ * blocks show.
+ */
 static inline unsigned char pattern(uint32_t seed, size_t i)
 {
     return (unsigned char)((i * 131u) ^ (i >> 8) ^ (i >> 16) ^ (seed * 29u));
@@ -147,7 +151,10 @@ static inline void frame_head(void *out, uint32_t bytes, uint32_t nsegs, uint32_
     put32((char *)out + 12, len);
 }
 
-/* Builds the frame of a message whose segments have the given lengths, filled as one run of the pattern. Returns its size. */
+/*
+ * Builds the frame of a message whose segments have the given lengths, filled as one run of the
+ * pattern. Returns its size.
+ */
 static inline size_t frame_build(void *out, uint32_t nsegs, const uint32_t *lens, uint32_t seed)
 {
     char *p = (char *)out + 12;
@@ -319,7 +326,10 @@ static inline int q_valid(int qd)
 
 /* ---- programs ---- */
 
-/* Runs this program again with one argument and NAME=value in its environment (value NULL: without NAME), and checks that it passes. */
+/*
+ * Runs this program again with one argument and NAME=value in its environment (value NULL: without
+ * NAME), and checks that it passes.
+ */
 static inline void run_again(const char *arg, const char *name, const char *value)
 {
     char *const argv[] = {(char *)"test", (char *)arg, NULL};
@@ -333,7 +343,8 @@ static inline void run_again(const char *arg, const char *name, const char *valu
     CHECK_EQ(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
     CHECK(waitpid(pid, &status, 0) == pid);
     if (status != 0) {
-        fprintf(stderr, "case %s (%s=%s) failed: wait status 0x%x\n", arg, name ? name : "", value ? value : "", (unsigned)status);
+        fprintf(stderr, "case %s (%s=%s) failed: wait status 0x%x\n", arg, name ? name : "",
+                value ? value : "", (unsigned)status);
         exit(1);
     }
     if (old != NULL)

@@ -1,6 +1,7 @@
 /*
- * 1,000 connections in one wait_any, every other one reset by its peer: each failure is reported once, with its place, queue and errno,
- * and after the last one the wait goes on to the live connections.
+ * 1,000 connections in one wait_any, every other one reset by its peer: each failure is reported
+ * once, with its place, queue and errno, and after the last one the wait goes on to the live
+ * connections.
  */
 #include "net/peer.h"
 

@@ -1,6 +1,7 @@
 /*
- * 100,000 echoes of messages of 1 to 4,096 bytes between two queues of one process: all right, and no memory grows. Also run with
- * AddressSanitizer and valgrind. An argument gives another number of echoes.
+ * 100,000 echoes of messages of 1 to 4,096 bytes between two queues of one process: all right, and
+ * no memory grows. Also run with AddressSanitizer and valgrind. An argument gives another number of
+ * echoes.
  */
 #include "net/peer.h"
 

@@ -1,5 +1,6 @@
 /*
- * Several threads in the library, in each wait mode: calls of one wake the waits of another, and all finish their work.
+ * Several threads in the library, in each wait mode: calls of one wake the waits of another, and
+ * all finish their work.
  */
 #include "net/peer.h"
 
@@ -8,7 +9,7 @@
 
 enum { PAUSE_US = 20000 };
 
-/* ---- a worker that asks the main thread, over memory queues, which sits in wait_any and connects and accepts ---- */
+/* ---- a worker that asks the main thread, which sits in wait_any, connects and accepts ---- */
 
 enum { REQUESTS = 300 };
 
@@ -131,7 +132,10 @@ static void test_wake(int n, enum act act)
         CHECK_ERR(dmtr_close(qds[i]), act == CLOSE && i == last ? ENOENT : 0);
 }
 
-/* The same for sockets: accept and pop waits ended by close and drop, and by a connect of this thread. */
+/*
+ * The same for sockets: accept and pop waits ended by close and drop, and by a connect of this
+ * thread.
+ */
 static void test_wake_sockets(void)
 {
     struct sockaddr_in addr;
@@ -174,7 +178,7 @@ static void test_wake_sockets(void)
     CHECK(close(fd) == 0);
 }
 
-/* ---- two threads that wait for different connections: only one of them may be asleep on the device ---- */
+/* ---- two threads that wait for different connections ---- */
 
 static void test_two_waiters(void)
 {
@@ -281,7 +285,8 @@ static long cpu_us(void)
 {
     struct rusage u;
     CHECK(getrusage(RUSAGE_SELF, &u) == 0);
-    return (long)((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000L + u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    return (long)((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000L + u.ru_utime.tv_usec +
+                  u.ru_stime.tv_usec);
 }
 
 static void test_sleeps(void)

@@ -1,5 +1,6 @@
 /*
- * Datagrams: senders' addresses and replies, connected and bound queues, sizes up to the largest, and a peer that is not there.
+ * Datagrams: senders' addresses and replies, connected and bound queues, sizes up to the largest,
+ * and a peer that is not there.
  */
 #include "net/peer.h"
 
@@ -65,7 +66,10 @@ static void test_reply(void)
     CHECK(close(fds[0]) == 0 && close(fds[1]) == 0);
 }
 
-/* Before anything was received, a push is a message; an unbound queue gets a port by its first push. */
+/*
+ * Before anything was received, a push is a message; an unbound queue gets a port by its first
+ * push.
+ */
 static void test_first_push(void)
 {
     struct sockaddr_in mine, from;
@@ -112,8 +116,9 @@ static void test_connected(void)
 /* Sizes as bare datagrams to and from a plain socket, and as messages between two queues. */
 static void test_sizes(void)
 {
-    static const size_t sizes[] = {1, 2, 3, 4, 5, 11, 12, 13, 16, 17, 1472, 1473, 8192, 16384, 16385, 60000, LARGEST - HEAD,
-                                   LARGEST - HEAD + 1, LARGEST};
+    static const size_t sizes[] = {
+        1, 2, 3, 4, 5, 11, 12, 13, 16, 17, 1472, 1473, 8192, 16384, 16385, 60000,
+        LARGEST - HEAD, LARGEST - HEAD + 1, LARGEST};
     static unsigned char got[LARGEST + 1];
     struct sockaddr_in a_addr, b_addr, mine;
     int a = q_udp(&a_addr), b = q_udp(&b_addr), bare = 0, fd = plain_udp(&mine);
@@ -203,7 +208,8 @@ static void test_refused(void)
     CHECK_ERR(dmtr_poll(NULL, pop), EAGAIN);
     CHECK_ERR(push_to(qd, 5, &peer), 0);
     q_wait_fails(pop, DMTR_OPC_POP, ECONNREFUSED);
-    CHECK_ERR(push_to(qd, 5, &peer), 0); /* its refusal may be told to the next push or the next pop */
+    /* its refusal may be told to the next push or the next pop */
+    CHECK_ERR(push_to(qd, 5, &peer), 0);
     err = push_to(qd, 5, &peer);
     CHECK(err == 0 || err == ECONNREFUSED);
     fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
