@@ -280,6 +280,7 @@ static void test_file(void)
     char dir[256], path[300];
     int qd = 0;
     dmtr_qtoken_t a, b;
+    dmtr_qresult_t qr;
     make_folder(dir, sizeof dir);
     snprintf(path, sizeof path, "%s/f", dir);
     write_file(path, "0123456789");
@@ -299,8 +300,12 @@ static void test_file(void)
         memset(text, 'z', 6);
         free(text);
     }
-    CHECK_ERR(dmtr_lseek(qd, 6, SEEK_SET), 0);
-    q_pop_is(qd, "6789", 4);
+    CHECK_ERR(dmtr_lseek(qd, 0, SEEK_SET), 0);
+    CHECK_ERR(dmtr_wait(&qr, q_start_pop(qd)), 0); /* nothing was read from freed memory */
+    CHECK_EQ(qr.qr_value.sga.sga_segs[0].sgaseg_len, 10);
+    CHECK(memchr(qr.qr_value.sga.sga_segs[0].sgaseg_buf, 'z', 10) == NULL);
+    CHECK(memcmp((char *)qr.qr_value.sga.sga_segs[0].sgaseg_buf + 6, "6789", 4) == 0);
+    free(qr.qr_value.sga.sga_buf);
     CHECK_ERR(dmtr_close(qd), 0);
     CHECK(remove(path) == 0 && remove(dir) == 0);
 }
