@@ -40,7 +40,7 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[])
         return EINVAL;
     dmtr_lock();
     int rc = EPERM;
-    if (dmtr_ctl == NULL) {
+    if (dmtr_ctl == NULL && !dmtr_owned_by_parent) {
         /* A selector library that is linked or preloaded defines this; see capi/selector. */
         const char *selected = (const char *)dlsym(RTLD_DEFAULT, "dmtr_default_libos");
         struct dmtr_ctl *ctl = NULL;
@@ -197,9 +197,9 @@ DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
     if (flag_out == NULL)
         return EINVAL;
     uint64_t seq = dmtr_enter();
-    *flag_out = dmtrGoIsValid(qd);
+    int rc = dmtrGoIsValid(flag_out, qd);
     dmtr_leave(seq);
-    return 0;
+    return rc;
 }
 
 DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga)
@@ -249,7 +249,7 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
     return rc;
 }
 
-/* Offsets and sizes of the shared structures, in the order in which main.go lists its own. */
+/* Offsets, sizes and values that both sides know, in the order in which main.go lists its own. */
 const uint32_t dmtr_shared_layout[] = {
     sizeof(struct dmtr_token), offsetof(struct dmtr_token, state), offsetof(struct dmtr_token, hint),
     offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
@@ -259,5 +259,9 @@ const uint32_t dmtr_shared_layout[] = {
     offsetof(struct dmtr_ctl, chunks), offsetof(struct dmtr_ctl, hints),
     sizeof(struct dmtr_port), offsetof(struct dmtr_port, address),
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
-    offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len), 0,
+    offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),
+    TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE, FLAG_OWNED, FLAG_BYTES, FLAG_SEEN, FLAG_PARKED,
+    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS,
+    WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK, DMTR_SGARRAY_MAXSIZE, DMTR_HEADER_MAGIC, TOKEN_NONE,
 };
+const uint32_t dmtr_shared_count = sizeof dmtr_shared_layout / sizeof dmtr_shared_layout[0];

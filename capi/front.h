@@ -27,6 +27,9 @@ void dmtr_leave(uint64_t seq);
 /* Prepares the Go runtime for the library to start, see process.c. */
 void dmtr_before_init(void);
 
+/* Set in a child of a process that had started the library. */
+extern int dmtr_owned_by_parent;
+
 /* Wakes all threads asleep in a wait; called with the lock held. */
 void dmtr_wake_all(void);
 

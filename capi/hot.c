@@ -129,7 +129,7 @@ static int give(struct dmtr_port *p, size_t n)
 static int receive(int index)
 {
     struct dmtr_port *p = &dmtr_ctl->ports[index];
-    size_t want = p->flags & (PORT_DATAGRAM | PORT_MESSAGE) || p->want > SCRATCH_LEN ? SCRATCH_LEN : p->want;
+    size_t want = p->flags & (PORT_DATAGRAM | PORT_MESSAGE) ? SCRATCH_LEN : p->want;
     ssize_t n;
     if ((p->flags & (PORT_DATAGRAM | PORT_CONNECTED)) == PORT_DATAGRAM) {
         socklen_t size = sizeof p->address;

@@ -10,7 +10,7 @@ package main
 #include <stdint.h>
 #include <stdlib.h>
 
-extern const uint32_t dmtr_shared_layout[];
+extern const uint32_t dmtr_shared_layout[], dmtr_shared_count;
 */
 import "C"
 
@@ -35,12 +35,26 @@ var eng *engine.Engine
 // broken is set for good when the engine has panicked.
 var broken bool
 
-// guard turns a panic into EIO.
+// guard turns a panic into EIO. Afterwards there is no engine, so that every call that needs one ends here, too.
 func guard(rc *C.int) {
-	if p := recover(); p != nil {
-		broken = true
-		fmt.Fprintf(os.Stderr, "libdmtr: internal error: %v\n", p)
-		*rc = C.int(unix.EIO)
+	p := recover()
+	if p == nil {
+		return
+	}
+	*rc = C.int(unix.EIO)
+	if broken {
+		return
+	}
+	broken = true
+	fmt.Fprintf(os.Stderr, "libdmtr: internal error: %v\n", p)
+	if eng != nil {
+		ctl := eng.Control()
+		ctl.Broken = 1
+		ctl.Ports = [abi.MaxPorts]abi.Port{}
+		for i := range ctl.Ports {
+			ctl.Ports[i].Pop = abi.None
+		}
+		eng = nil
 	}
 }
 
@@ -67,7 +81,16 @@ func checkLayout() bool {
 		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints),
 		unsafe.Sizeof(p), unsafe.Offsetof(p.Address),
 		unsafe.Sizeof(s), unsafe.Offsetof(s.Addr), unsafe.Sizeof(r),
-		unsafe.Offsetof(r.SGA), unsafe.Sizeof(a), unsafe.Offsetof(a.Len), 0,
+		unsafe.Offsetof(r.SGA), unsafe.Sizeof(a), unsafe.Offsetof(a.Len),
+		uintptr(abi.TokenFree), uintptr(abi.TokenPending), uintptr(abi.TokenDone),
+		uintptr(abi.FlagOwned), uintptr(abi.FlagBytes), uintptr(abi.FlagSeen), uintptr(abi.FlagParked),
+		uintptr(abi.PortMessage), uintptr(abi.PortDatagram), uintptr(abi.PortConnected),
+		abi.MaxPorts, abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits,
+		uintptr(config.WaitAdaptive), uintptr(config.WaitSpin), uintptr(config.WaitBlock),
+		abi.MaxSegs, abi.HeaderMagic, uintptr(abi.None),
+	}
+	if int(C.dmtr_shared_count) != len(want) {
+		return false
 	}
 	got := unsafe.Slice((*uint32)(unsafe.Pointer(&C.dmtr_shared_layout)), len(want))
 	for i, w := range want {
@@ -235,10 +258,10 @@ func dmtrGoClose(qd C.int) (rc C.int) {
 }
 
 //export dmtrGoIsValid
-func dmtrGoIsValid(qd C.int) (rc C.int) {
+func dmtrGoIsValid(out *C.int, qd C.int) (rc C.int) {
 	defer guard(&rc)
 	if eng.Valid(int32(qd)) {
-		return 1
+		*out = 1
 	}
 	return 0
 }

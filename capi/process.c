@@ -21,30 +21,41 @@
  */
 #define SETTLED_NS 5000000
 
-static uint64_t loaded_ns;
 static int forked;
+int dmtr_owned_by_parent;
 static struct rlimit files_on_load;
 
 static void before_fork(void)
 {
-    uint64_t age = dmtr_now_ns() - loaded_ns;
-    if (age < SETTLED_NS) {
+    static uint64_t ready_ns; /* when the runtime had started, at the latest */
+    if (ready_ns == 0) {
         dmtrGoReady();
+        ready_ns = dmtr_now_ns();
+    }
+    uint64_t age = dmtr_now_ns() - ready_ns;
+    if (age < SETTLED_NS) {
         struct timespec rest = {0, (long)(SETTLED_NS - age)};
         nanosleep(&rest, NULL);
     }
 }
 
-/* A child does not enter Go before it has to: many only call exec. */
+/*
+ * A child does not enter Go before it has to: many only call exec. If the library has been started, it belongs to the
+ * parent, and the child cannot have it: all calls give EPERM.
+ */
 static void in_child(void)
 {
     forked = 1;
+    dmtr_lock_word = 0;
+    if (dmtr_ctl != NULL) {
+        dmtr_ctl = NULL;
+        dmtr_owned_by_parent = 1;
+    }
 }
 
 /* Runs before the Go runtime starts, which an ordinary constructor does not. */
 __attribute__((constructor(101))) static void on_load(void)
 {
-    loaded_ns = dmtr_now_ns();
     getrlimit(RLIMIT_NOFILE, &files_on_load);
     pthread_atfork(before_fork, NULL, in_child);
 }

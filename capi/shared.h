@@ -64,6 +64,7 @@ struct dmtr_ctl {
     uint32_t blocked;
     uint32_t wait_mode;
     uint32_t spin_ns;
+    uint32_t broken;
     struct dmtr_list ready, parked, free;
     uint32_t num_fds;
     int32_t fds[MAX_WAIT_FDS];

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -33,13 +34,12 @@ func start(args []string, selected string) (*engine.Engine, error) {
 		return nil, err
 	}
 	if cfg.LibOS == "" {
-		cfg.LibOS = selected
-	}
-	if cfg.LibOS == "" {
-		cfg.LibOS = defaultLibOS
+		if cfg.LibOS, err = config.LibOSName(cmp.Or(selected, defaultLibOS)); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Storage == "" {
-		cfg.Storage = cfg.LibOS
+		cfg.Storage = defaultLibOS
 	}
 	e, errno := engine.New(engine.Limits{
 		Queues:      cfg.Limits.Queues,
@@ -74,13 +74,13 @@ func start(args []string, selected string) (*engine.Engine, error) {
 }
 
 func newLibOS(e *engine.Engine, cfg *config.Config, name string) (engine.LibOS, error) {
-	make, ok := libOSes[name]
+	open, ok := libOSes[name]
 	if !ok {
 		return nil, &startError{unix.ENODEV, "libOS " + name + " is not built into this library"}
 	}
-	os, errno := make(e, cfg)
+	l, errno := open(e, cfg)
 	if errno != 0 {
 		return nil, &startError{errno, "libOS " + name + " cannot start"}
 	}
-	return os, nil
+	return l, nil
 }

@@ -166,8 +166,8 @@ DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
     for (;;) {
         w.seq = dmtr_ctl->seq;
         struct dmtr_token *t = token_find(qt);
-        if (t == NULL || token_done(t)) {
-            int rc = t == NULL ? unknown(qt, qr_out) : take(t, qr_out);
+        if (t == NULL || token_done(t) || dmtr_ctl->broken) {
+            int rc = t == NULL ? unknown(qt, qr_out) : token_done(t) ? take(t, qr_out) : EIO;
             dmtr_unlock();
             return rc;
         }
@@ -338,6 +338,10 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
             if (t != NULL)
                 token_found_at(t, (uint32_t)at);
             rc = bad ? unknown(qts[at], qr_out) : take(t, qr_out);
+            break;
+        }
+        if (dmtr_ctl->broken) {
+            rc = EIO;
             break;
         }
         w.awake = a.walk_left != 0 && (n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);

@@ -26,8 +26,6 @@ type Options struct {
 	New func(*engine.Engine, *config.Config) (engine.LibOS, abi.Errno)
 	// Addr is an address of this machine that the libOS can bind and connect to; 127.0.0.1 if it is zero.
 	Addr [4]byte
-	// Files tells that the libOS opens files.
-	Files bool
 }
 
 // Lib is one library under test, with calls that fail the test instead of returning errors.

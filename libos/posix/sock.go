@@ -163,9 +163,10 @@ func (s *sock) offer() {
 	}
 	p.QD, p.FD = s.QD(), int32(s.fd)
 	if receive && p.Pop == abi.None && !s.Pops.Empty() {
-		op := s.Pops.Take()
-		p.Pop = op.Index()
-		p.Want = popLimit(op, s.os.cfg)
+		p.Want = popLimit(s.Pops.Head(), s.os.cfg)
+		if p.Want <= abi.ScratchLen || p.Flags&(abi.PortMessage|abi.PortDatagram) != 0 {
+			p.Pop = s.Pops.Take().Index()
+		}
 	}
 }
 

@@ -73,7 +73,6 @@ func (u *udp) Push(op *engine.Op) abi.Errno {
 	case sga.Len() > uint64(u.os.cfg.Limits.MaxMessage):
 		return unix.EMSGSIZE
 	}
-	u.bound = true // sending binds, see udp(7)
 	waits := !u.Pushes.Empty() || !u.mayWrite()
 	if !waits && u.sendOut(op) {
 		return 0
@@ -104,6 +103,7 @@ func (u *udp) sendOut(op *engine.Op) bool {
 	if err == unix.EAGAIN {
 		return false
 	}
+	u.bound = u.bound || err == 0 // sending binds, see udp(7)
 	op.Complete(err)
 	return true
 }

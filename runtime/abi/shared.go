@@ -93,9 +93,10 @@ type Control struct {
 	Blocked  uint32 // threads asleep in a wait
 	WaitMode uint32
 	SpinNs   uint32
-	Ready    List // completed tokens that no wait has looked for yet, oldest first
-	Parked   List // completed tokens that a wait_any looked for in its array and missed
-	Free     List // records without a token
+	Broken   uint32 // the engine has panicked: every wait ends with EIO
+	Ready    List   // completed tokens that no wait has looked for yet, oldest first
+	Parked   List   // completed tokens that a wait_any looked for in its array and missed
+	Free     List   // records without a token
 	NumFds   uint32
 	Fds      [MaxWaitFds]int32
 	Ports    [MaxPorts]Port

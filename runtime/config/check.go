@@ -13,8 +13,8 @@ var (
 	errNoStorage = errors.New("unknown libOS for files")
 )
 
-// libOS gives the proper name of a libOS. Whether it is built in is for the caller to find out.
-func libOS(name string) (string, error) {
+// LibOSName gives the proper name of a libOS. Whether it is built in is for the caller to find out.
+func LibOSName(name string) (string, error) {
 	switch name {
 	case "posix", "dpdk", "raw", "rdma", "spdk":
 		return name, nil
@@ -27,7 +27,7 @@ func libOS(name string) (string, error) {
 // check says which key has a value out of its range, and puts names and addresses in their usual form.
 func (c *Config) check() (key string, err error) {
 	if c.LibOS != "" {
-		if c.LibOS, err = libOS(c.LibOS); err != nil {
+		if c.LibOS, err = LibOSName(c.LibOS); err != nil {
 			return "libos", err
 		}
 	}

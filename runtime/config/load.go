@@ -27,7 +27,7 @@ func Load(args []string, getenv func(string) string) (*Config, error) {
 		return nil, fmt.Errorf("%s: %w", clip(path), err)
 	}
 	if name := opt["--libos"]; name != "" {
-		if c.LibOS, err = libOS(name); err != nil {
+		if c.LibOS, err = LibOSName(name); err != nil {
 			return nil, fmt.Errorf("--libos: %w", err)
 		}
 	}
@@ -89,7 +89,7 @@ func options(args []string) (map[string]string, error) {
 // fromEnv applies the environment; a variable that is set but empty counts as not set.
 func fromEnv(c *Config, getenv func(string) string) error {
 	if s := getenv("DMTR_LIBOS"); s != "" {
-		name, err := libOS(s)
+		name, err := LibOSName(s)
 		if err != nil {
 			return fmt.Errorf("DMTR_LIBOS: %w", err)
 		}
