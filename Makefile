@@ -23,7 +23,7 @@ MAP := capi/libdmtr.map
 SELECTOR_MAP := capi/selector/selector.map
 
 C99 := $(CC) -std=c99 -O2 -fPIC -Wall -Wextra -Werror
-EXTLD := -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-soname,libdmtr.so
+EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-soname,libdmtr.so
 
 # Go notices changes of its own sources, but not of headers elsewhere or of the map: it learns of them by a flag that changes.
 export CGO_CFLAGS ?= -O2 -g -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)

@@ -3,9 +3,19 @@ package main
 // int dmtr_restore_file_limit(void);
 import "C"
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
+)
 
-func init() { C.dmtr_restore_file_limit() }
+// processors is the number of Go's processors, at least. A thread of the program keeps the one it had in its last call
+// until the runtime's monitor takes it away, for which others should not have to wait.
+const processors = 16
+
+func init() {
+	C.dmtr_restore_file_limit()
+	runtime.GOMAXPROCS(max(processors, runtime.NumCPU()))
+}
 
 // dmtrGoReady returns once the Go runtime has started, for which every first call into Go waits.
 //
