@@ -222,7 +222,7 @@ DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
     uint64_t seq = dmtr_enter();
-    int rc = dmtrGoPop(qt_out, qd, 0);
+    int rc = hot_pop(qt_out, qd) ? 0 : dmtrGoPop(qt_out, qd, 0);
     dmtr_leave(seq);
     return rc;
 }
@@ -261,7 +261,7 @@ const uint32_t dmtr_shared_layout[] = {
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),
     TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE, FLAG_OWNED, FLAG_BYTES, FLAG_SEEN, FLAG_PARKED,
-    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS,
+    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, PORT_POP, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS,
     WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK, DMTR_SGARRAY_MAXSIZE, DMTR_HEADER_MAGIC, TOKEN_NONE,
 };
 const uint32_t dmtr_shared_count = sizeof dmtr_shared_layout / sizeof dmtr_shared_layout[0];

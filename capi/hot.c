@@ -79,6 +79,21 @@ int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *
     return 1;
 }
 
+int hot_pop(dmtr_qtoken_t *qt_out, int qd)
+{
+    struct dmtr_port *p = port_of(qd);
+    if (p == NULL || !(p->flags & PORT_POP) || p->pop != TOKEN_NONE || dmtr_ctl->free.count < SPARE_TOKENS)
+        return 0;
+    struct dmtr_token *t = token_start(qd, DMTR_OPC_POP, dmtr_ctl->hints[(uint32_t)qd & INDEX_MASK][1]);
+    memset(&t->result.qr_value.sga, 0, sizeof t->result.qr_value.sga);
+    t->err = 0;
+    __atomic_store_n(&t->state, TOKEN_PENDING, __ATOMIC_RELEASE);
+    p->pop = token_index(t);
+    p->want = dmtr_ctl->max_pop;
+    *qt_out = t->result.qr_qt;
+    return 1;
+}
+
 int hot_ready(void)
 {
     for (int i = 0; i < MAX_PORTS; i++)

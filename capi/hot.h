@@ -13,6 +13,9 @@
  */
 int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *sent);
 
+/* Starts a pop on a hot socket; 0 if Go must. */
+int hot_pop(dmtr_qtoken_t *qt_out, int qd);
+
 /* Whether there is a hot socket with a pop to serve. */
 int hot_ready(void);
 

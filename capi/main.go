@@ -84,7 +84,7 @@ func checkLayout() bool {
 		unsafe.Offsetof(r.SGA), unsafe.Sizeof(a), unsafe.Offsetof(a.Len),
 		uintptr(abi.TokenFree), uintptr(abi.TokenPending), uintptr(abi.TokenDone),
 		uintptr(abi.FlagOwned), uintptr(abi.FlagBytes), uintptr(abi.FlagSeen), uintptr(abi.FlagParked),
-		uintptr(abi.PortMessage), uintptr(abi.PortDatagram), uintptr(abi.PortConnected),
+		uintptr(abi.PortMessage), uintptr(abi.PortDatagram), uintptr(abi.PortConnected), uintptr(abi.PortPop),
 		abi.MaxPorts, abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits,
 		uintptr(config.WaitAdaptive), uintptr(config.WaitSpin), uintptr(config.WaitBlock),
 		abi.MaxSegs, abi.HeaderMagic, uintptr(abi.None),

@@ -43,7 +43,7 @@ struct dmtr_list {
 
 enum { MAX_PORTS = 2, SCRATCH_LEN = 64 << 10 };
 
-enum { PORT_MESSAGE = 1, PORT_DATAGRAM = 2, PORT_CONNECTED = 4 };
+enum { PORT_MESSAGE = 1, PORT_DATAGRAM = 2, PORT_CONNECTED = 4, PORT_POP = 8 };
 
 /* A kernel socket that the front serves by itself while that is simple; see abi.Port. */
 struct dmtr_port {
@@ -71,6 +71,7 @@ struct dmtr_ctl {
     struct dmtr_port ports[MAX_PORTS];
     unsigned char *scratch;
     uint64_t max_message;
+    uint32_t max_pop;
     struct dmtr_token *chunks[MAX_CHUNKS];
     uint32_t (*hints)[2];
 };

@@ -45,6 +45,7 @@ func start(args []string, selected string) (*engine.Engine, error) {
 		Queues:      cfg.Limits.Queues,
 		Tokens:      cfg.Limits.Tokens,
 		MemoryQueue: cfg.Limits.MemoryQueue,
+		MaxPop:      uint32(cfg.Limits.MaxPop),
 		MaxMessage:  uint64(cfg.Limits.MaxMessage),
 	})
 	if errno != 0 {

@@ -43,7 +43,7 @@ func Open(t testing.TB, opt *Options, change func(*config.Config)) *Lib {
 	}
 	e, err := engine.New(engine.Limits{
 		Queues: cfg.Limits.Queues, Tokens: cfg.Limits.Tokens, MemoryQueue: cfg.Limits.MemoryQueue,
-		MaxMessage: uint64(cfg.Limits.MaxMessage),
+		MaxPop: uint32(cfg.Limits.MaxPop), MaxMessage: uint64(cfg.Limits.MaxMessage),
 	})
 	require.Zero(t, err)
 	os, err := opt.New(e, cfg)

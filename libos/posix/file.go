@@ -155,8 +155,8 @@ func (f *file) Pop(op *engine.Op) abi.Errno {
 	if !f.readOK {
 		return unix.EBADF
 	}
-	if op.Count == 0 {
-		op.Count = uint32(f.fs.os.cfg.Limits.MaxPop)
+	if op.Count() == 0 {
+		op.SetCount(uint32(f.fs.os.cfg.Limits.MaxPop))
 	}
 	f.Pushes.Add(op)
 	f.kick()

@@ -33,7 +33,7 @@ func (f *file) begin() {
 		} else if f.kept != nil {
 			f.popKept(op)
 			continue
-		} else if !f.prepareRead(op.Count) {
+		} else if !f.prepareRead(op.Count()) {
 			op.Complete(unix.ENOMEM)
 			continue
 		}
@@ -169,7 +169,7 @@ func (f *file) unread(res int32) {
 }
 
 func (f *file) popKept(op *engine.Op) {
-	n := min(op.Count, uint32(len(f.kept)))
+	n := min(op.Count(), uint32(len(f.kept)))
 	block := mem.Alloc(uint64(n))
 	if block == nil {
 		op.Complete(unix.ENOMEM)

@@ -168,19 +168,26 @@ func (s *sock) offer() {
 			p.Pop = s.Pops.Take().Index()
 		}
 	}
+	if receive && s.Pops.Empty() && !s.Returned() {
+		p.Flags |= abi.PortPop
+	}
 }
 
 // Settle implements engine.Settler: it takes back the pop that C may complete.
 func (s *sock) Settle() {
-	if s.port != nil && s.port.Pop != abi.None {
+	if s.port == nil {
+		return
+	}
+	s.port.Flags &^= abi.PortPop
+	if s.port.Pop != abi.None {
 		s.Pops.AddFirst(s.os.eng.Op(s.port.Pop))
 		s.port.Pop = abi.None
 	}
 }
 
 func popLimit(op *engine.Op, cfg *config.Config) uint32 {
-	if op.Count != 0 {
-		return op.Count
+	if op.Count() != 0 {
+		return op.Count()
 	}
 	return uint32(cfg.Limits.MaxPop)
 }

@@ -27,7 +27,7 @@ const None = ^uint32(0)
 type Token struct {
 	Seq    uint64 // order of completion
 	State  uint32
-	Err    uint32
+	Err    uint32 // while a pop is pending: its limit in bytes, or 0
 	Hint   uint32 // where a wait_any array last held a token like this one
 	Prev   uint32
 	Next   uint32
@@ -66,7 +66,7 @@ const MaxPorts = 2
 const ScratchLen = 64 << 10
 
 // Port is a kernel socket that the C front serves by itself as long as that is simple: it sends small arrays that the
-// kernel takes whole, and receives what completes the oldest pop whole (struct dmtr_port in capi/shared.h). What is not so
+// kernel takes whole, starts a pop, and receives what completes the oldest pop whole (struct dmtr_port in capi/shared.h). What is not so
 // simple it hands to the libOS, with the bytes or the error that it has got.
 type Port struct {
 	QD      int32 // 0: not in use
@@ -83,6 +83,7 @@ const (
 	PortMessage   uint32 = 1 << iota // arrays have headers
 	PortDatagram                     // UDP
 	PortConnected                    // has a peer
+	PortPop                          // C may start pops: none is on a list
 )
 
 // Control is the state shared with the C front (struct dmtr_ctl in capi/shared.h). All of it is read and written
@@ -102,6 +103,7 @@ type Control struct {
 	Ports    [MaxPorts]Port
 	Scratch  Ptr    // ScratchLen bytes, for one receive
 	MaxMsg   uint64 // Limits.MaxMessage
+	MaxPop   uint32 // Limits.MaxPop
 	Chunks   [MaxChunks]*[ChunkTokens]Token
 	Hints    *[MaxQueues][2]uint32 // per queue index: Hint for the next push and for the next pop or accept
 }

@@ -16,6 +16,7 @@ type Limits struct {
 	Queues      int    // open queues
 	Tokens      int    // tokens in use
 	MemoryQueue int    // arrays in one memory queue
+	MaxPop      uint32 // bytes of a pop without a limit of its own
 	MaxMessage  uint64 // bytes of one pop, and of one array where the queue has such a limit
 }
 
@@ -47,7 +48,7 @@ func New(lim Limits) (*Engine, abi.Errno) {
 		e.Close()
 		return nil, errNoMem
 	}
-	e.ctl.MaxMsg = lim.MaxMessage
+	e.ctl.MaxMsg, e.ctl.MaxPop = lim.MaxMessage, lim.MaxPop
 	for _, l := range []*abi.List{&e.ctl.Ready, &e.ctl.Parked, &e.ctl.Free} {
 		*l = abi.List{Head: abi.None, Tail: abi.None}
 	}
@@ -235,7 +236,7 @@ func (e *Engine) Pop(qd int32, count uint64) (uint64, abi.Errno) {
 	if op == nil {
 		return 0, unix.ENOBUFS
 	}
-	op.Count = uint32(count)
+	op.rec.Err = uint32(count)
 	if b := d.q.Base(); len(b.returned) > 0 {
 		return e.fromReturned(op, b)
 	}

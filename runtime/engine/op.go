@@ -19,8 +19,6 @@ type Op struct {
 	next, prev *Op
 	detached   bool
 
-	// Count limits a pop, in bytes; 0 means the configured limit.
-	Count uint32
 	// Sent is the queue's note of how far a push has come, in bytes on the wire.
 	Sent uint64
 	// Failed is the error that C met when it tried to send a push, or 0.
@@ -37,6 +35,12 @@ func (op *Op) Opcode() abi.Opcode { return op.rec.Result.Opcode }
 
 // Pending tells whether the operation still waits on a list.
 func (op *Op) Pending() bool { return op.list != nil }
+
+// Count limits a pop, in bytes; 0 means the configured limit. It is in the record, where C puts it, too.
+func (op *Op) Count() uint32 { return op.rec.Err }
+
+// SetCount changes the limit of a pop.
+func (op *Op) SetCount(n uint32) { op.rec.Err = n }
 
 // Index names the operation's record.
 func (op *Op) Index() uint32 { return index(op.rec) }
@@ -121,7 +125,7 @@ type result struct {
 // give completes op with r, of which a stream pop may want a part only. It reports whether r is used up.
 func (op *Op) give(r *result) bool {
 	res := &op.rec.Result
-	if n := op.Count; r.flags&abi.FlagBytes != 0 && n != 0 && n < r.res.SGA.Segs[0].Len {
+	if n := op.Count(); r.flags&abi.FlagBytes != 0 && n != 0 && n < r.res.SGA.Segs[0].Len {
 		block := mem.Alloc(uint64(n))
 		if block == nil {
 			op.Complete(errNoMem)

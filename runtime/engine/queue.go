@@ -113,6 +113,9 @@ func (b *QueueBase) Base() *QueueBase { return b }
 // QD is the queue's descriptor, or 0 before it has one.
 func (b *QueueBase) QD() int32 { return b.qd }
 
+// Returned tells whether results of dropped tokens await the next pops.
+func (b *QueueBase) Returned() bool { return len(b.returned) > 0 }
+
 // OpList is a first-in, first-out list of pending operations.
 type OpList struct{ head, tail *Op }
 

@@ -61,8 +61,8 @@ func (e *Engine) start(d *desc, opc abi.Opcode) *Op {
 	i := e.ctl.Free.Head
 	rec, op := e.record(i), e.Op(i)
 	e.unlink(&e.ctl.Free, rec)
-	op.Count, op.Sent, op.Failed = 0, 0, 0
-	rec.Flags = 0
+	op.Sent, op.Failed = 0, 0
+	rec.Flags, rec.Err = 0, 0
 	dir := 0
 	if opc == abi.OpPop || opc == abi.OpAccept {
 		dir = 1
