@@ -8,8 +8,8 @@
  *   EINVAL  a queue descriptor that is zero or negative, or a NULL pointer
  *   ENOENT  a queue descriptor or token that is unknown, closed or dropped
  * Calls may be made from several threads, but not from signal handlers, and handlers must be
- * installed with SA_ONSTACK. A child process may make calls only if it was forked before
- * dmtr_init() and calls that itself.
+ * installed with SA_ONSTACK. A child process may use the library if it was forked before
+ * dmtr_init() and calls that itself; one that is forked later gets EPERM from every call.
  *
  * push, pop and accept start an operation and return a token at once. The operation goes on
  * whenever any thread is in dmtr_wait(), dmtr_wait_any(), dmtr_wait_all() or dmtr_poll(), whatever
