@@ -17,6 +17,7 @@ type Op struct {
 	eng        *Engine
 	list       *OpList
 	next, prev *Op
+	part       uint32 // of a result that was given back, see result
 	detached   bool
 
 	// Sent is the queue's note of how far a push has come, in bytes on the wire.
@@ -117,14 +118,21 @@ func (op *Op) Detach() *Op {
 
 // result is what a completed operation left behind when its token was dropped unseen.
 type result struct {
-	seq   uint64
+	seq   uint64 // when it came from the queue
+	part  uint32 // where it stood in what came, if a pop has got a part of that
 	flags uint32
 	res   abi.QResult
 }
 
-// give completes op with r, of which a stream pop may want a part only. It reports whether r is used up.
+func (r *result) before(o *result) bool {
+	return r.seq < o.seq || r.seq == o.seq && r.part < o.part
+}
+
+// give completes op with r, of which a stream pop may want a part only. It reports whether r is used up. Should op be
+// dropped unseen, too, it goes back to the place it had.
 func (op *Op) give(r *result) bool {
 	res := &op.rec.Result
+	op.part = r.part
 	if n := op.Count(); r.flags&abi.FlagBytes != 0 && n != 0 && n < r.res.SGA.Segs[0].Len {
 		block := mem.Alloc(uint64(n))
 		if block == nil {
@@ -135,11 +143,14 @@ func (op *Op) give(r *result) bool {
 		copy(unsafe.Slice((*byte)(block), n), r.res.SGA.Bytes(0))
 		rest.Buf += abi.Ptr(n)
 		rest.Len -= n
+		r.part += n
 		op.PoppedBytes(block, n)
+		op.rec.Seq = r.seq
 		return false
 	}
 	res.SGA = r.res.SGA
 	op.rec.Flags |= r.flags
 	op.Complete(0)
+	op.rec.Seq = r.seq
 	return true
 }

@@ -61,7 +61,7 @@ func (e *Engine) start(d *desc, opc abi.Opcode) *Op {
 	i := e.ctl.Free.Head
 	rec, op := e.record(i), e.Op(i)
 	e.unlink(&e.ctl.Free, rec)
-	op.Sent, op.Failed = 0, 0
+	op.Sent, op.Failed, op.part = 0, 0, 0
 	rec.Flags, rec.Err = 0, 0
 	dir := 0
 	if opc == abi.OpPop || opc == abi.OpAccept {
@@ -194,9 +194,9 @@ func (e *Engine) giveBack(q Queue, rec *abi.Token) {
 	}
 	settle(q)
 	b := q.Base()
-	r := result{seq: rec.Seq, flags: rec.Flags & (abi.FlagOwned | abi.FlagBytes), res: rec.Result}
+	r := result{seq: rec.Seq, part: e.Op(index(rec)).part, flags: rec.Flags & (abi.FlagOwned | abi.FlagBytes), res: rec.Result}
 	rec.Flags |= abi.FlagSeen
-	at := sort.Search(len(b.returned), func(i int) bool { return b.returned[i].seq > r.seq })
+	at := sort.Search(len(b.returned), func(i int) bool { return r.before(&b.returned[i]) })
 	b.returned = append(b.returned, result{})
 	copy(b.returned[at+1:], b.returned[at:])
 	b.returned[at] = r
