@@ -28,6 +28,7 @@ enum {
     WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
     WALK_SLICE = 64,       /* tokens of a longer one looked at between polls */
     WALK_PAUSE_MS = 1,     /* longest sleep while part of the array has not been looked at */
+    PARKED_SEEN = 256,     /* parked tokens looked at for the sake of order */
     SEARCHES = 4           /* searches of the whole array for one token, a call */
 };
 
@@ -242,6 +243,35 @@ static int64_t guess(const struct any *a, const struct dmtr_token *t)
     return a->qts[a->n - 1] == qt ? (int64_t)a->n - 1 : -1;
 }
 
+/* The place of a token in the array, or -1. */
+static int64_t find(struct any *a, const struct dmtr_token *t)
+{
+    int64_t at = guess(a, t);
+    return at >= 0 ? at : search(a->qts, a->n, t->result.qr_qt);
+}
+
+/*
+ * Tokens of one queue and kind are reported in the order of their completion, even if an earlier one was parked, by
+ * another thread perhaps. Looks for one among those parked last.
+ */
+static struct dmtr_token *earlier(struct any *a, struct dmtr_token *t, int64_t *at)
+{
+    struct dmtr_token *first = t;
+    uint32_t i = dmtr_ctl->parked.tail;
+    for (int n = 0; n < PARKED_SEEN && i != TOKEN_NONE; n++) {
+        struct dmtr_token *p = token_at(i);
+        i = p->prev;
+        if (p->result.qr_qd != t->result.qr_qd || p->result.qr_opcode != t->result.qr_opcode || p->seq > first->seq)
+            continue;
+        int64_t place = find(a, p);
+        if (place >= 0) {
+            first = p;
+            *at = place;
+        }
+    }
+    return first;
+}
+
 /*
  * The oldest ready token that the array holds. Others are parked: they are looked at in walks from
  * now on.
@@ -251,11 +281,11 @@ static struct dmtr_token *from_ready(struct any *a, int64_t *at)
     while (dmtr_ctl->ready.head != TOKEN_NONE) {
         struct dmtr_token *t = token_at(dmtr_ctl->ready.head);
         if ((*at = guess(a, t)) >= 0)
-            return t;
+            return earlier(a, t, at);
         if (a->searches < SEARCHES) {
             a->searches++;
             if ((*at = search(a->qts, a->n, t->result.qr_qt)) >= 0)
-                return t;
+                return earlier(a, t, at);
             a->changes++; /* no need to: it is not in the array */
         }
         token_park(t);
@@ -304,7 +334,9 @@ static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at
         bad = walk(a, a->n, found, at);
     else if (!first || dmtr_ctl->parked.count != 0)
         bad = walk(a, first ? WALK_AT_ONCE : WALK_SLICE, found, at);
-    if (!bad && *found == NULL)
+    if (*found != NULL && a->n > WALK_AT_ONCE)
+        *found = earlier(a, *found, at);
+    else if (!bad && *found == NULL)
         *found = from_ready(a, at);
     if (a->changes != changes) {
         a->changes = changes;

@@ -2,13 +2,15 @@
  * Random operations on several connections at once: pushes of one to three segments from one byte
  * to far more than a socket buffer, up to 8 under way; pops, of which the newest is dropped now and
  * then, seen or not; waits for all tokens together, polls, and waits for single ones. Every message
- * arrives once, whole and in order. A failing seed can be given as argument.
+ * arrives once, whole and in order. First alone, then in three threads at once. A failing seed can be
+ * given as argument.
  */
 #include "test.h"
 
+#include <pthread.h>
 #include <string.h>
 
-enum { PAIRS = 3, DIRECTIONS = 2 * PAIRS, PUSHES = 8, POPS = 4, STEPS = 20000, SEEDS = 6 };
+enum { PAIRS = 3, DIRECTIONS = 2 * PAIRS, PUSHES = 8, POPS = 4, STEPS = 10000, SEEDS = 3, THREADS = 3 };
 
 struct push {
     dmtr_qtoken_t qt; /* 0: none */
@@ -24,7 +26,7 @@ struct way {
     int num_pops;
 };
 
-static uint64_t state;
+static __thread uint64_t state;
 
 static uint32_t any(uint32_t n)
 {
@@ -208,8 +210,16 @@ static void run(uint64_t seed)
         CHECK_ERR(dmtr_close(w->from), 0);
 }
 
+static void *run_in_thread(void *seed)
+{
+    run(*(uint64_t *)seed);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
+    pthread_t threads[THREADS];
+    uint64_t seeds[THREADS];
     test_init();
     if (argc > 1) {
         run(strtoull(argv[1], NULL, 10));
@@ -219,5 +229,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         run(seed);
     }
+    for (int i = 0; i < THREADS; i++) {
+        seeds[i] = 1000 + (uint64_t)i;
+        CHECK_EQ(pthread_create(&threads[i], NULL, run_in_thread, &seeds[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
     return 0;
 }
