@@ -40,8 +40,8 @@ static void before_fork(void)
 }
 
 /*
- * A child does not enter Go before it has to: many only call exec. If the library has been started, it belongs to the
- * parent, and the child cannot have it: all calls give EPERM.
+ * A child does not enter Go before it has to: many only call exec. If the library has been started,
+ * it belongs to the parent, and the child cannot have it: all calls give EPERM.
  */
 static void in_child(void)
 {

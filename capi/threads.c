@@ -1,10 +1,11 @@
 /*
- * Threads of the Go runtime. While a thread of the program is in and out of Go, the runtime's monitor takes it for a
- * goroutine that does not yield, and wakes every 20 µs to see to that. On a busy core each time costs a spinning thread
- * some 30 µs, once in a hundred round trips. With a large timer slack the kernel wakes it together with other timers.
+ * Threads of the Go runtime. While a thread of the program is in and out of Go, the runtime's
+ * monitor takes it for a goroutine that does not yield, and wakes every 20 µs to see to that. On a
+ * busy core each time costs a spinning thread some 30 µs, once in a hundred round trips. With a
+ * large timer slack the kernel wakes it together with other timers.
  *
- * The linker directs the calls of pthread_create in this library here (-Wl,--wrap=pthread_create); those of the
- * program are not concerned. Threads inherit the slack from the one that makes them.
+ * The linker directs the calls of pthread_create in this library here (-Wl,--wrap=pthread_create);
+ * those of the program are not concerned. Threads inherit the slack from the one that makes them.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -251,8 +251,8 @@ static int64_t find(struct any *a, const struct dmtr_token *t)
 }
 
 /*
- * Tokens of one queue and kind are reported in the order of their completion, even if an earlier one was parked, by
- * another thread perhaps. Looks for one among those parked last.
+ * Tokens of one queue and kind are reported in the order of their completion, even if an earlier
+ * one was parked, by another thread perhaps. Looks for one among those parked last.
  */
 static struct dmtr_token *earlier(struct any *a, struct dmtr_token *t, int64_t *at)
 {
