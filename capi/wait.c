@@ -71,10 +71,12 @@ static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
     int accepted = 0;
     if (qr_out != NULL)
         *qr_out = t->result;
-    else if (t->flags & FLAG_OWNED && !(t->flags & FLAG_SEEN))
-        free(t->result.qr_value.sga.sga_buf);
-    else if (t->result.qr_opcode == DMTR_OPC_ACCEPT && err == 0)
-        accepted = t->result.qr_value.ares.qd;
+    else if (!(t->flags & FLAG_SEEN)) {
+        if (t->flags & FLAG_OWNED)
+            free(t->result.qr_value.sga.sga_buf);
+        else if (t->result.qr_opcode == DMTR_OPC_ACCEPT && err == 0)
+            accepted = t->result.qr_value.ares.qd;
+    }
     token_release(t);
     if (accepted != 0)
         dmtrGoClose(accepted);

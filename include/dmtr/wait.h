@@ -14,8 +14,9 @@ extern "C" {
 #endif
 
 /*
- * Blocks until the token completes, reports its result and drops it. qr_out may be NULL; what a
- * pop's result owns is then released.
+ * Blocks until the token completes, reports its result and drops it. qr_out may be NULL; what the
+ * result owns, the block of a pop or the connection of an accept, is then released, unless
+ * dmtr_poll() has reported it.
  *
  *   EPERM   dmtr_init() has not succeeded
  *   ENOENT  the token is unknown or dropped
