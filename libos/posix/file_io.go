@@ -117,7 +117,7 @@ func (f *file) finish(op *engine.Op, res int32) {
 	case op.Opcode() == abi.OpPop:
 		f.pos += int64(res)
 		block := f.takeRead(uint32(res))
-		op.PoppedBytes(block, uint32(res))
+		op.PoppedBlock(block, uint32(res), true)
 	case res == 0: // cannot be, and must not go on for ever
 		op.Complete(unix.EIO)
 	default:
@@ -182,7 +182,7 @@ func (f *file) popKept(op *engine.Op) {
 		mem.Free(unsafe.Pointer(unsafe.SliceData(f.kept)))
 		f.kept = nil
 	}
-	op.PoppedBytes(block, n)
+	op.PoppedBlock(block, n, true)
 }
 
 // await waits until a device is ready for op. If that cannot be watched, op is simply tried again.

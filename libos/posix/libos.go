@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -45,6 +46,7 @@ type LibOS struct {
 	tick    uint32
 	scratch []byte // abi.ScratchLen, for one receive or small send; Control.Scratch
 	spills  [][]byte
+	words   [framing.MaxOverhead]byte // framing words of the push being sent
 	iov     [2 * abi.MaxSegs]ioVec
 	msg     msgHdr
 	ready   unsafe.Pointer // readyBlock bytes, or nil
@@ -65,7 +67,7 @@ type pollable interface{ ready(events uint32) }
 func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, err.(abi.Errno)
+		return nil, errnoOf(err)
 	}
 	scratch := mem.Map(abi.ScratchLen)
 	if scratch == nil {
@@ -167,8 +169,9 @@ func (o *LibOS) block(n uint64) unsafe.Pointer {
 func (o *LibOS) look() {
 	r, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
 	n := int(r)
+	slept := o.slept
+	o.slept = false
 	if n <= 0 {
-		o.slept = false
 		return
 	}
 	for i := range o.events[:n] {
@@ -179,12 +182,11 @@ func (o *LibOS) look() {
 	}
 	// The only socket with an event becomes hot: the next message may well be its, too. After a sleep the next one may
 	// take as long.
-	if n == 1 && !o.slept {
+	if n == 1 && !slept {
 		if h, ok := o.watched[o.events[0].Fd].p.(handler); ok {
 			h.socket().warm()
 		}
 	}
-	o.slept = false
 }
 
 // watch adds a descriptor to the epoll set. Its events go to p until unwatch.

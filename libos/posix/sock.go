@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -33,6 +34,8 @@ type sock struct {
 type handler interface {
 	pollable
 	socket() *sock
+	// sendOut sends as much of a push as the kernel takes, and tells whether it is complete; if not, it must wait for room.
+	sendOut(op *engine.Op) bool
 	// receive completes pops as long as the kernel has something for them.
 	receive()
 	// got completes pops with bytes that C has received, failed with what it met instead; 0 is the end of the stream.
@@ -47,7 +50,7 @@ func (s *sock) socket() *sock { return s }
 func (s *sock) open(o *LibOS, h handler, typ int) abi.Errno {
 	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err.(abi.Errno)
+		return errnoOf(err)
 	}
 	s.os, s.h, s.fd = o, h, fd
 	return 0
@@ -216,6 +219,51 @@ func (s *sock) mayRead() bool { return !s.armed || s.readable }
 // mayWrite tells whether the kernel is worth asking to take data.
 func (s *sock) mayWrite() bool { return !s.armed || !s.outArmed || s.writable }
 
+// push sends op now, or after those that wait.
+func (s *sock) push(op *engine.Op) {
+	waits := !s.Pushes.Empty() || !s.mayWrite()
+	if !waits && s.h.sendOut(op) {
+		return
+	}
+	s.Pushes.Add(op)
+	if !waits {
+		s.blockedWrite()
+	}
+}
+
+// flush goes on with the pushes that wait.
+func (s *sock) flush() {
+	for op := s.Pushes.Head(); op != nil; op = s.Pushes.Head() {
+		if !s.h.sendOut(op) {
+			s.blockedWrite()
+			return
+		}
+	}
+}
+
+// popWhole completes the oldest pop with a message of one segment that is here from beginning to end.
+func (s *sock) popWhole(p []byte) bool {
+	block := s.os.block(uint64(len(p)))
+	if block == nil {
+		return false
+	}
+	op := s.Pops.Head()
+	framing.TakeWhole(op.SGA(), block, p)
+	op.Popped(false)
+	return true
+}
+
+// popCopy completes the oldest pop with a copy of bytes; stream as for Op.Popped.
+func (s *sock) popCopy(p []byte, stream bool) bool {
+	block := s.os.block(uint64(len(p)))
+	if block == nil {
+		return false
+	}
+	copy(unsafe.Slice((*byte)(block), len(p)), p)
+	s.Pops.Head().PoppedBlock(block, uint32(len(p)), stream)
+	return true
+}
+
 // blockedWrite is called when the kernel takes no more data, with the push that must wait on its list.
 func (s *sock) blockedWrite() {
 	s.writable = false
@@ -238,12 +286,17 @@ func (s *sock) note(events uint32) {
 	}
 }
 
-// took is called after a receive that brought n of the bytes that there was room for. A stream that brought less
-// is drained, unless it has ended, too.
-func (s *sock) took(n, room int) {
+// hit notes that a receive has brought something.
+func (s *sock) hit() {
 	if s.port != nil {
 		s.port.Misses = 0
 	}
+}
+
+// took is called after a receive that brought n of the bytes that there was room for. A stream that brought less
+// is drained, unless it has ended, too.
+func (s *sock) took(n, room int) {
+	s.hit()
 	if n < room && !s.hup {
 		s.readable = false
 	}

@@ -38,8 +38,6 @@ func (t *tcp) receive() {
 			t.unspill()
 		case t.ended != 0:
 			t.fail(&t.Pops, t.ended)
-		case t.state == tcpListening:
-			return
 		case !t.mayRead() || !t.fill():
 			return
 		}
@@ -125,7 +123,7 @@ func (t *tcp) fillBlock(want uint64) bool {
 	if p := mem.Realloc(block, uint64(n)); p != nil {
 		block = p
 	}
-	t.Pops.Head().PoppedBytes(block, uint32(n))
+	t.Pops.Head().PoppedBlock(block, uint32(n), true)
 	return true
 }
 
@@ -180,11 +178,14 @@ func (t *tcp) serve(p []byte) []byte {
 				return nil
 			}
 		case config.FramingMessage:
-			if n := t.popWhole(p); n > 0 {
-				p = p[n:]
-				continue
+			limit := uint64(t.os.cfg.Limits.MaxMessage)
+			if t.dec.Idle() {
+				if n := framing.Whole(p, limit); n > 0 && t.popWhole(p[:n]) {
+					p = p[n:]
+					continue
+				}
 			}
-			n, done, err := t.dec.Feed(p, uint64(t.os.cfg.Limits.MaxMessage))
+			n, done, err := t.dec.Feed(p, limit)
 			if err != 0 {
 				t.end(err)
 				return nil
@@ -202,37 +203,15 @@ func (t *tcp) serve(p []byte) []byte {
 	return p
 }
 
-// popWhole gives the oldest pop a message that is here in one piece, and returns the bytes it took: 0 if it is not.
-func (t *tcp) popWhole(p []byte) int {
-	n := 0
-	if t.dec.Idle() {
-		n = framing.Whole(p, uint64(t.os.cfg.Limits.MaxMessage))
-	}
-	if n == 0 {
-		return 0
-	}
-	block := t.os.block(uint64(n))
-	if block == nil {
-		return 0
-	}
-	op := t.Pops.Head()
-	framing.TakeWhole(op.SGA(), block, p[:n])
-	op.Popped(false)
-	return n
-}
-
-// popBytes gives the oldest pop as much of p as it wants.
+// popBytes gives the oldest pop as much of p as it wants, and returns how much that was.
 func (t *tcp) popBytes(p []byte) int {
 	op := t.Pops.Head()
-	n := min(uint64(len(p)), uint64(popLimit(op, t.os.cfg)))
-	block := t.os.block(n)
-	if block == nil {
+	n := min(len(p), int(popLimit(op, t.os.cfg)))
+	if !t.popCopy(p[:n], true) {
 		op.Complete(unix.ENOMEM)
 		return 0
 	}
-	copy(unsafe.Slice((*byte)(block), n), p)
-	op.PoppedBytes(block, uint32(n))
-	return int(n)
+	return n
 }
 
 // keep stores bytes that no pop has wanted yet.

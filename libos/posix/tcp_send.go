@@ -22,28 +22,11 @@ func (t *tcp) Push(op *engine.Op) abi.Errno {
 	if t.mode == config.FramingAuto {
 		t.mode = config.FramingMessage
 	}
-	waits := !t.Pushes.Empty() || !t.mayWrite()
-	if !waits && t.sendOut(op) {
-		return 0
-	}
-	t.Pushes.Add(op)
-	if !waits {
-		t.blockedWrite()
-	}
+	t.push(op)
 	return 0
 }
 
-// flush goes on with the pushes that wait.
-func (t *tcp) flush() {
-	for op := t.Pushes.Head(); op != nil; op = t.Pushes.Head() {
-		if !t.sendOut(op) {
-			t.blockedWrite()
-			return
-		}
-	}
-}
-
-// sendOut sends as much of op as the kernel takes, and tells whether op is complete; if not, it must wait for room.
+// sendOut implements handler.
 func (t *tcp) sendOut(op *engine.Op) bool {
 	message := t.mode == config.FramingMessage
 	if op.SGA().Len() == 0 {

@@ -73,18 +73,11 @@ func (u *udp) Push(op *engine.Op) abi.Errno {
 	case sga.Len() > uint64(u.os.cfg.Limits.MaxMessage):
 		return unix.EMSGSIZE
 	}
-	waits := !u.Pushes.Empty() || !u.mayWrite()
-	if !waits && u.sendOut(op) {
-		return 0
-	}
-	u.Pushes.Add(op)
-	if !waits {
-		u.blockedWrite()
-	}
+	u.push(op)
 	return 0
 }
 
-// sendOut sends a datagram, and tells whether op is complete; if not, it must wait for room.
+// sendOut implements handler.
 func (u *udp) sendOut(op *engine.Op) bool {
 	sga := op.SGA()
 	if sga.Len() == 0 {
@@ -127,9 +120,7 @@ func (u *udp) receive() {
 			u.readable = false
 			return
 		}
-		if u.port != nil {
-			u.port.Misses = 0
-		}
+		u.hit()
 		if err == 0 {
 			err = u.take(op, u.os.scratch[:n])
 		}
@@ -187,7 +178,7 @@ func (u *udp) plain(p *abi.Port) (serve, receive bool) {
 	return plain, plain
 }
 
-// take completes op with a datagram, or says what is wrong with it.
+// take completes op, the oldest pop, with a datagram, or says what is wrong with it.
 func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 	message := u.mode == config.FramingMessage
 	if u.mode == config.FramingAuto {
@@ -196,12 +187,9 @@ func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 		u.bare = !message
 	}
 	if n := len(p); message && n > 0 && framing.Whole(p, uint64(u.os.cfg.Limits.MaxMessage)) == n {
-		block := u.os.block(uint64(n))
-		if block == nil {
+		if !u.popWhole(p) {
 			return unix.ENOMEM
 		}
-		framing.TakeWhole(op.SGA(), block, p)
-		op.Popped(false)
 		return 0
 	}
 	if message {
@@ -218,25 +206,17 @@ func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
 		op.Popped(false)
 		return 0
 	}
-	block := u.os.block(uint64(len(p)))
-	if block == nil {
+	if !u.popCopy(p, false) {
 		return unix.ENOMEM
 	}
-	copy(unsafe.Slice((*byte)(block), len(p)), p)
-	sga := op.SGA()
-	sga.Buf, sga.NumSegs = abi.PtrTo(block), 1
-	sga.Segs[0] = abi.Seg{Buf: sga.Buf, Len: uint32(len(p))}
-	op.Popped(false)
 	return 0
 }
 
 // ready implements pollable.
 func (u *udp) ready(events uint32) {
 	u.note(events)
-	for op := u.Pushes.Head(); op != nil && u.writable; op = u.Pushes.Head() {
-		if !u.sendOut(op) {
-			u.blockedWrite()
-		}
+	if u.writable {
+		u.flush()
 	}
 	if u.readable {
 		u.receive()

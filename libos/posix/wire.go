@@ -15,7 +15,7 @@ import (
 const copyBelow = 2048
 
 // msgHdr is struct msghdr. Like ioVec it has addresses in place of pointers: what it names is the program's memory,
-// which may be gone when the garbage collector comes by, or part of an Op, which stays.
+// which may be gone when the garbage collector comes by, or part of the LibOS, which stays.
 type msgHdr struct {
 	name       abi.Ptr
 	nameLen    uint32
@@ -39,11 +39,11 @@ func wireLen(sga *abi.SGArray, message bool) uint64 {
 
 // transmit sends what is left of op, as much as the kernel takes at once, to an address or, if that is nil, to the peer.
 func (s *sock) transmit(op *engine.Op, total uint64, message bool, to *abi.SockaddrIn) (n int, err abi.Errno) {
+	if message {
+		framing.Encode(s.os.words[:], op.SGA())
+	}
 	if total <= copyBelow && op.Sent == 0 {
 		return s.send(s.os.flatten(op.SGA(), message), to)
-	}
-	if message {
-		framing.Encode(op.Header[:], op.SGA())
 	}
 	return s.sendv(s.os.gather(op, message), to)
 }
@@ -61,7 +61,7 @@ func (o *LibOS) gather(op *engine.Op, message bool) (n int) {
 		n++
 	}
 	sga := op.SGA()
-	words, size := abi.PtrTo(unsafe.Pointer(&op.Header)), uint64(framing.HeaderLen+4)
+	words, size := abi.PtrTo(unsafe.Pointer(&o.words)), uint64(framing.HeaderLen+4)
 	for i := uint32(0); i < sga.NumSegs; i++ {
 		if message {
 			add(words, size)
@@ -74,22 +74,14 @@ func (o *LibOS) gather(op *engine.Op, message bool) (n int) {
 
 // flatten copies a small array into the scratch buffer as it is on the wire.
 func (o *LibOS) flatten(sga *abi.SGArray, message bool) []byte {
-	if !message {
-		b := o.scratch[:0]
-		for i := uint32(0); i < sga.NumSegs; i++ {
-			b = append(b, sga.Bytes(i)...)
-		}
-		return b
-	}
-	if sga.NumSegs == 1 {
-		framing.Encode(o.scratch, sga)
-		return o.scratch[:framing.HeaderLen+4+copy(o.scratch[framing.HeaderLen+4:], sga.Bytes(0))]
-	}
-	var h [framing.MaxOverhead]byte
-	framing.Encode(h[:], sga)
-	b := append(o.scratch[:0], h[:framing.HeaderLen]...)
+	b := o.scratch[:0]
+	words, size := o.words[:], framing.HeaderLen+4
 	for i := uint32(0); i < sga.NumSegs; i++ {
-		b = append(append(b, h[framing.HeaderLen+4*i:][:4]...), sga.Bytes(i)...)
+		if message {
+			b = append(b, words[:size]...)
+			words, size = words[size:], 4
+		}
+		b = append(b, sga.Bytes(i)...)
 	}
 	return b
 }

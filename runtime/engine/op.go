@@ -8,9 +8,6 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
-// HeaderRoom is the space an Op has for the framing words of its message.
-const HeaderRoom = 12 + 4*abi.MaxSegs
-
 // Op is one operation under way. Its record, which C sees too, holds the array pushed or popped.
 type Op struct {
 	rec        *abi.Token
@@ -24,8 +21,6 @@ type Op struct {
 	Sent uint64
 	// Failed is the error that C met when it tried to send a push, or 0.
 	Failed abi.Errno
-	// Header is for the framing words of a push.
-	Header [HeaderRoom]byte
 }
 
 // SGA is the array being pushed, or to be filled by a pop.
@@ -73,12 +68,12 @@ func (op *Op) Popped(stream bool) {
 	op.Complete(0)
 }
 
-// PoppedBytes completes a pop with n bytes of a block, in one segment.
-func (op *Op) PoppedBytes(block unsafe.Pointer, n uint32) {
+// PoppedBlock completes a pop with the first n bytes of a block, in one segment; stream as for Popped.
+func (op *Op) PoppedBlock(block unsafe.Pointer, n uint32, stream bool) {
 	s := op.SGA()
 	s.Buf, s.NumSegs = abi.PtrTo(block), 1
 	s.Segs[0] = abi.Seg{Buf: s.Buf, Len: n}
-	op.Popped(true)
+	op.Popped(stream)
 }
 
 // Accepted completes an accept with the queue of the new connection.
@@ -101,7 +96,7 @@ func (op *Op) Detach() *Op {
 	if block == nil {
 		return nil
 	}
-	c := &Op{rec: &abi.Token{}, eng: op.eng, detached: true, Sent: op.Sent, Header: op.Header}
+	c := &Op{rec: &abi.Token{}, eng: op.eng, detached: true, Sent: op.Sent}
 	dst := c.SGA()
 	*dst = *src
 	dst.Buf = abi.PtrTo(block)
@@ -144,7 +139,7 @@ func (op *Op) give(r *result) bool {
 		rest.Buf += abi.Ptr(n)
 		rest.Len -= n
 		r.part += n
-		op.PoppedBytes(block, n)
+		op.PoppedBlock(block, n, true)
 		op.rec.Seq = r.seq
 		return false
 	}
