@@ -34,6 +34,15 @@ void dmtr_leave(uint64_t seq)
     dmtr_unlock();
 }
 
+/* Makes a call into the engine and returns its result. */
+#define RETURN_FROM_ENGINE(call)     \
+    do {                             \
+        uint64_t seq = dmtr_enter(); \
+        int result = (call);         \
+        dmtr_leave(seq);             \
+        return result;               \
+    } while (0)
+
 DMTR_EXPORT int dmtr_init(int argc, char *argv[])
 {
     if (argc < 0 || (argc > 0 && argv == NULL))
@@ -58,10 +67,7 @@ DMTR_EXPORT int dmtr_queue(int *qd_out)
     REQUIRE_INIT();
     if (qd_out == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoQueue(qd_out);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoQueue(qd_out));
 }
 
 DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol)
@@ -69,10 +75,7 @@ DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol)
     REQUIRE_INIT();
     if (qd_out == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoSocket(qd_out, domain, type, protocol);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoSocket(qd_out, domain, type, protocol));
 }
 
 DMTR_EXPORT int dmtr_getsockname(int qd, struct sockaddr *saddr, socklen_t *size)
@@ -96,10 +99,7 @@ DMTR_EXPORT int dmtr_listen(int qd, int backlog)
     REQUIRE_INIT();
     if (qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoListen(qd, backlog);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoListen(qd, backlog));
 }
 
 /* Copies an address that the caller gave, so that Go sees a complete one. */
@@ -124,10 +124,7 @@ DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size)
     int rc = take_address(&addr, saddr, size);
     if (rc != 0)
         return rc;
-    uint64_t seq = dmtr_enter();
-    rc = dmtrGoBind(qd, &addr);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoBind(qd, &addr));
 }
 
 DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd)
@@ -135,10 +132,7 @@ DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd)
     REQUIRE_INIT();
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoAccept(qt_out, qd);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoAccept(qt_out, qd));
 }
 
 DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size)
@@ -162,10 +156,7 @@ DMTR_EXPORT int dmtr_open2(int *qd_out, const char *pathname, int flags, mode_t 
     REQUIRE_INIT();
     if (qd_out == NULL || pathname == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoOpen(qd_out, (char *)pathname, flags, mode);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoOpen(qd_out, (char *)pathname, flags, mode));
 }
 
 DMTR_EXPORT int dmtr_open(int *qd_out, const char *pathname, int flags)
@@ -183,10 +174,7 @@ DMTR_EXPORT int dmtr_close(int qd)
     REQUIRE_INIT();
     if (qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoClose(qd);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoClose(qd));
 }
 
 DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
@@ -196,10 +184,7 @@ DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
     REQUIRE_INIT();
     if (flag_out == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoIsValid(flag_out, qd);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoIsValid(flag_out, qd));
 }
 
 DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga)
@@ -221,10 +206,7 @@ DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
     REQUIRE_INIT();
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = hot_pop(qt_out, qd) ? 0 : dmtrGoPop(qt_out, qd, 0);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(hot_pop(qt_out, qd) ? 0 : dmtrGoPop(qt_out, qd, 0));
 }
 
 DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
@@ -232,10 +214,7 @@ DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
     REQUIRE_INIT();
     if (qt_out == NULL || qd <= 0 || count == 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoPop(qt_out, qd, count);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoPop(qt_out, qd, count));
 }
 
 DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
@@ -243,10 +222,7 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
     REQUIRE_INIT();
     if (qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoLseek(qd, offset, whence);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoLseek(qd, offset, whence));
 }
 
 /* Offsets, sizes and values that both sides know, in the order in which main.go lists its own. */
@@ -261,7 +237,7 @@ const uint32_t dmtr_shared_layout[] = {
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),
     TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE, FLAG_OWNED, FLAG_BYTES, FLAG_SEEN, FLAG_PARKED,
-    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, PORT_POP, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS,
+    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, PORT_POP, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS, QD_INDEX_BITS,
     WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK, DMTR_SGARRAY_MAXSIZE, DMTR_HEADER_MAGIC, TOKEN_NONE,
 };
 const uint32_t dmtr_shared_count = sizeof dmtr_shared_layout / sizeof dmtr_shared_layout[0];

@@ -72,7 +72,7 @@ int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *
             *sent = -errno;
         return 0;
     }
-    struct dmtr_token *t = token_start(qd, DMTR_OPC_PUSH, dmtr_ctl->hints[(uint32_t)qd & INDEX_MASK][0]);
+    struct dmtr_token *t = token_start(qd, DMTR_OPC_PUSH);
     t->result.qr_value.sga = *sga;
     *qt_out = t->result.qr_qt;
     token_complete(t, 0);
@@ -84,7 +84,7 @@ int hot_pop(dmtr_qtoken_t *qt_out, int qd)
     struct dmtr_port *p = port_of(qd);
     if (p == NULL || !(p->flags & PORT_POP) || p->pop != TOKEN_NONE || dmtr_ctl->free.count < SPARE_TOKENS)
         return 0;
-    struct dmtr_token *t = token_start(qd, DMTR_OPC_POP, dmtr_ctl->hints[(uint32_t)qd & INDEX_MASK][1]);
+    struct dmtr_token *t = token_start(qd, DMTR_OPC_POP);
     memset(&t->result.qr_value.sga, 0, sizeof t->result.qr_value.sga);
     t->err = 0;
     __atomic_store_n(&t->state, TOKEN_PENDING, __ATOMIC_RELEASE);

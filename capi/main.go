@@ -85,7 +85,7 @@ func checkLayout() bool {
 		uintptr(abi.TokenFree), uintptr(abi.TokenPending), uintptr(abi.TokenDone),
 		uintptr(abi.FlagOwned), uintptr(abi.FlagBytes), uintptr(abi.FlagSeen), uintptr(abi.FlagParked),
 		uintptr(abi.PortMessage), uintptr(abi.PortDatagram), uintptr(abi.PortConnected), uintptr(abi.PortPop),
-		abi.MaxPorts, abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits,
+		abi.MaxPorts, abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits, abi.QDIndexBits,
 		uintptr(config.WaitAdaptive), uintptr(config.WaitSpin), uintptr(config.WaitBlock),
 		abi.MaxSegs, abi.HeaderMagic, uintptr(abi.None),
 	}

@@ -15,10 +15,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-/*
- * The runtime has finished its start, and its threads sleep, this long after the library was
- * loaded.
- */
+/* The threads of the runtime sleep when this time has passed since it started. */
 #define SETTLED_NS 5000000
 
 static int forked;

@@ -32,6 +32,8 @@ struct dmtr_token {
 
 #define INDEX_BITS 20
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
+#define QD_INDEX_BITS 20
+#define QD_INDEX_MASK ((1u << QD_INDEX_BITS) - 1)
 #define CHUNK_BITS 10
 #define CHUNK_TOKENS (1u << CHUNK_BITS)
 #define MAX_CHUNKS (1u << (INDEX_BITS - CHUNK_BITS))

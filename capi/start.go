@@ -41,13 +41,7 @@ func start(args []string, selected string) (*engine.Engine, error) {
 	if cfg.Storage == "" {
 		cfg.Storage = defaultLibOS
 	}
-	e, errno := engine.New(engine.Limits{
-		Queues:      cfg.Limits.Queues,
-		Tokens:      cfg.Limits.Tokens,
-		MemoryQueue: cfg.Limits.MemoryQueue,
-		MaxPop:      uint32(cfg.Limits.MaxPop),
-		MaxMessage:  uint64(cfg.Limits.MaxMessage),
-	})
+	e, errno := engine.New(cfg.Limits)
 	if errno != 0 {
 		return nil, &startError{errno, "cannot start"}
 	}

@@ -63,16 +63,23 @@ static inline void list_unlink(struct dmtr_list *l, struct dmtr_token *t)
     l->count--;
 }
 
+/* Where arrays held the last token of a queue, for pushes or for pops and accepts. */
+static inline uint32_t *token_hint(int qd, dmtr_opcode_t opcode)
+{
+    int dir = opcode == DMTR_OPC_POP || opcode == DMTR_OPC_ACCEPT;
+    return &dmtr_ctl->hints[(uint32_t)qd & QD_INDEX_MASK][dir];
+}
+
 /*
  * Takes a free record for an operation; there must be one. Its result is still that of an earlier
  * one.
  */
-static inline struct dmtr_token *token_start(int qd, dmtr_opcode_t opcode, uint32_t hint)
+static inline struct dmtr_token *token_start(int qd, dmtr_opcode_t opcode)
 {
     struct dmtr_token *t = token_at(dmtr_ctl->free.head);
     list_unlink(&dmtr_ctl->free, t);
     t->flags = 0;
-    t->hint = hint;
+    t->hint = *token_hint(qd, opcode);
     t->result.qr_opcode = opcode;
     t->result.qr_qd = qd;
     /* The next generation of the index. */
@@ -108,8 +115,7 @@ static inline void token_release(struct dmtr_token *t)
 /* Remembers where an array held a token, for the next one of its queue and direction. */
 static inline void token_found_at(struct dmtr_token *t, uint32_t offset)
 {
-    int dir = t->result.qr_opcode == DMTR_OPC_POP || t->result.qr_opcode == DMTR_OPC_ACCEPT;
-    dmtr_ctl->hints[(uint32_t)t->result.qr_qd & INDEX_MASK][dir] = offset;
+    *token_hint(t->result.qr_qd, t->result.qr_opcode) = offset;
 }
 
 #endif

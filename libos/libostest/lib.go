@@ -41,10 +41,7 @@ func Open(t testing.TB, opt *Options, change func(*config.Config)) *Lib {
 	if change != nil {
 		change(cfg)
 	}
-	e, err := engine.New(engine.Limits{
-		Queues: cfg.Limits.Queues, Tokens: cfg.Limits.Tokens, MemoryQueue: cfg.Limits.MemoryQueue,
-		MaxPop: uint32(cfg.Limits.MaxPop), MaxMessage: uint64(cfg.Limits.MaxMessage),
-	})
+	e, err := engine.New(cfg.Limits)
 	require.Zero(t, err)
 	os, err := opt.New(e, cfg)
 	require.Zero(t, err)

@@ -50,7 +50,7 @@ func (a adopter) Open(args *engine.Args) (engine.Queue, abi.Errno) {
 func newRig(t *testing.T, uring bool) *rig {
 	cfg := config.Default()
 	cfg.Posix.IOUring = uring
-	eng, err := engine.New(engine.Limits{Queues: 2000, Tokens: 10000, MemoryQueue: 10, MaxMessage: uint64(cfg.Limits.MaxMessage)})
+	eng, err := engine.New(config.Limits{Queues: 2000, Tokens: 10000, MemoryQueue: 10, MaxMessage: cfg.Limits.MaxMessage})
 	require.Zero(t, err)
 	lib, err := New(eng, cfg)
 	require.Zero(t, err)

@@ -6,24 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 const errNoMem = unix.ENOMEM
 
-// Limits bound what a program can make the engine hold.
-type Limits struct {
-	Queues      int    // open queues
-	Tokens      int    // tokens in use
-	MemoryQueue int    // arrays in one memory queue
-	MaxPop      uint32 // bytes of a pop without a limit of its own
-	MaxMessage  uint64 // bytes of one pop, and of one array where the queue has such a limit
-}
-
 // Engine is one instance of the library.
 type Engine struct {
 	ctl     *abi.Control
-	lim     Limits
+	lim     config.Limits
 	net     LibOS
 	storage LibOS
 	split   bool // storage is another libOS than net
@@ -35,7 +27,7 @@ type Engine struct {
 }
 
 // New makes an engine, which needs to be attached to libOSes.
-func New(lim Limits) (*Engine, abi.Errno) {
+func New(lim config.Limits) (*Engine, abi.Errno) {
 	e := &Engine{lim: lim}
 	e.lim.Queues = min(max(lim.Queues, 1), abi.MaxQueues)
 	e.lim.Tokens = min(max(lim.Tokens, minTokens), abi.MaxTokens)
@@ -48,7 +40,7 @@ func New(lim Limits) (*Engine, abi.Errno) {
 		e.Close()
 		return nil, errNoMem
 	}
-	e.ctl.MaxMsg, e.ctl.MaxPop = lim.MaxMessage, lim.MaxPop
+	e.ctl.MaxMsg, e.ctl.MaxPop = uint64(lim.MaxMessage), uint32(lim.MaxPop)
 	for _, l := range []*abi.List{&e.ctl.Ready, &e.ctl.Parked, &e.ctl.Free} {
 		*l = abi.List{Head: abi.None, Tail: abi.None}
 	}
@@ -225,7 +217,7 @@ func (e *Engine) PushRest(qd int32, sga *abi.SGArray, sent int) (uint64, abi.Err
 
 // Pop starts to receive an array; count limits it in bytes, 0 means the configured limit.
 func (e *Engine) Pop(qd int32, count uint64) (uint64, abi.Errno) {
-	if count > e.lim.MaxMessage {
+	if count > uint64(e.lim.MaxMessage) {
 		return 0, unix.EMSGSIZE
 	}
 	d, err := e.lookup(qd)

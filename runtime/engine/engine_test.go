@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
@@ -21,7 +22,7 @@ func (i *idle) Arm()                          { i.arms++ }
 func (i *idle) Fds() []int                    { return []int{0} }
 func (i *idle) Close()                        {}
 
-func newEngine(t *testing.T, lim Limits) *Engine {
+func newEngine(t *testing.T, lim config.Limits) *Engine {
 	if lim.Queues == 0 {
 		lim.Queues = 1000
 	}
@@ -50,7 +51,7 @@ func array(n uint32) *abi.SGArray {
 }
 
 func TestMemoryQueueIsVerbatimAndInOrder(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	qd := queue(t, e)
 	var pops []uint64
 	pop := func() {
@@ -90,7 +91,7 @@ func TestMemoryQueueIsVerbatimAndInOrder(t *testing.T) {
 }
 
 func TestMemoryQueueLimit(t *testing.T) {
-	e := newEngine(t, Limits{MemoryQueue: 20})
+	e := newEngine(t, config.Limits{MemoryQueue: 20})
 	qd := queue(t, e)
 	n := 0
 	for ; ; n++ {
@@ -105,7 +106,7 @@ func TestMemoryQueueLimit(t *testing.T) {
 }
 
 func TestDropGivesBack(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	qd := queue(t, e)
 	pending, _ := e.Pop(qd, 0)
 	assert.Zero(t, e.Drop(pending))
@@ -129,7 +130,7 @@ func TestDropGivesBack(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	qd := queue(t, e)
 	for _, sga := range []abi.SGArray{{}, {NumSegs: 4}, {NumSegs: 2, Segs: [3]abi.Seg{{Buf: 1, Len: 1}, {Len: 1}}}} {
 		_, err := e.Push(qd, &sga)
@@ -151,7 +152,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestDescriptors(t *testing.T) {
-	e := newEngine(t, Limits{Queues: 100})
+	e := newEngine(t, config.Limits{Queues: 100})
 	seen := map[int32]bool{}
 	for i := 0; i < 1000; i++ {
 		qd := queue(t, e)
@@ -169,7 +170,7 @@ func TestDescriptors(t *testing.T) {
 }
 
 func TestTokenLimit(t *testing.T) {
-	e := newEngine(t, Limits{Tokens: 5000})
+	e := newEngine(t, config.Limits{Tokens: 5000})
 	qd := queue(t, e)
 	var tokens []uint64
 	for {
@@ -190,7 +191,7 @@ func TestTokenLimit(t *testing.T) {
 
 // A program that closes queues and forgets their tokens must not run out of them, and recent ones stay.
 func TestForgottenTokens(t *testing.T) {
-	e := newEngine(t, Limits{Tokens: 20_000})
+	e := newEngine(t, config.Limits{Tokens: 20_000})
 	var last uint64
 	for i := 0; i < 100_000; i++ {
 		qd := queue(t, e)
@@ -206,7 +207,7 @@ func TestForgottenTokens(t *testing.T) {
 
 // A stale token must not be taken for the one that has its record now.
 func TestTokensAreNotReusedSoon(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	qd := queue(t, e)
 	seen := map[uint64]bool{}
 	for i := 0; i < 200_000; i++ {
@@ -220,7 +221,7 @@ func TestTokensAreNotReusedSoon(t *testing.T) {
 
 // C programs leave fields uninitialised, so arrays that wait in the Go heap hold any values there are.
 func TestGarbagePointers(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	qd := queue(t, e)
 	heap := uintptr(unsafe.Pointer(new([100]byte)))
 	for i := uintptr(0); i < 500; i++ {
@@ -235,7 +236,7 @@ func TestGarbagePointers(t *testing.T) {
 }
 
 func TestDriveStopsEarly(t *testing.T) {
-	e := newEngine(t, Limits{})
+	e := newEngine(t, config.Limits{})
 	i := e.net.(*idle)
 	e.Drive(10)
 	assert.Equal(t, 10, i.polls)

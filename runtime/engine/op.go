@@ -14,7 +14,7 @@ type Op struct {
 	eng        *Engine
 	list       *OpList
 	next, prev *Op
-	part       uint32 // of a result that was given back, see result
+	part       uint32 // of a result that was given back, see result; C does not reset it, but then Seq is new
 	detached   bool
 
 	// Sent is the queue's note of how far a push has come, in bytes on the wire.
