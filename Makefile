@@ -23,6 +23,8 @@ MAP := capi/libdmtr.map
 SELECTOR_MAP := capi/selector/selector.map
 
 C99 := $(CC) -std=c99 -O2 -fPIC -Wall -Wextra -Werror
+# Goroutines are not preempted by signals, which the program would see, and their stacks stay large (see capi/caller.c).
+GODEBUG_DEFAULT := asyncpreemptoff=1,gcshrinkstackoff=1
 EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-soname,libdmtr.so
 
 # Go notices changes of its own sources, but not of headers elsewhere or of the map: it learns of them by a flag that changes.
@@ -38,7 +40,7 @@ lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES)
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
 $(LIB)/libdmtr.so $(ASAN_LIB)/libdmtr.so: FORCE
 	@mkdir -p $(@D) $(OBJ)/$(@D)
-	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
+	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-X runtime.godebugDefault=$(GODEBUG_DEFAULT) -extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
 	@cmp -s $(OBJ)/$@ $@ || install -m 755 $(OBJ)/$@ $@
 $(ASAN_LIB)/libdmtr.so: GO_BUILD_FLAGS := -asan
 

@@ -6,6 +6,7 @@
 #include "front.h"
 #include "hot.h"
 #include "token.h"
+#include "waiter.h"
 
 #include "_cgo_export.h"
 
@@ -15,8 +16,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct dmtr_ctl *dmtr_ctl;
 
 uint64_t dmtr_enter(void)
 {
@@ -47,16 +46,21 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[])
 {
     if (argc < 0 || (argc > 0 && argv == NULL))
         return EINVAL;
+    int rc = dmtr_thread_enter();
+    if (rc != 0)
+        return dmtr_started ? EPERM : rc;
     dmtr_lock();
-    int rc = EPERM;
-    if (dmtr_ctl == NULL && !dmtr_owned_by_parent) {
+    rc = dmtr_started ? EPERM : waiter_start();
+    if (rc == 0) {
         /* A selector library that is linked or preloaded defines this; see capi/selector. */
         const char *selected = (const char *)dlsym(RTLD_DEFAULT, "dmtr_default_libos");
-        struct dmtr_ctl *ctl = NULL;
+        struct dmtr_control *ctl = NULL;
         dmtr_before_init();
         rc = dmtrGoInit(argc, argv, (char *)selected, (void **)&ctl);
-        if (rc == 0)
+        if (rc == 0) {
+            dmtr_started = 1;
             __atomic_store_n(&dmtr_ctl, ctl, __ATOMIC_RELEASE);
+        }
     }
     dmtr_unlock();
     return rc;
@@ -64,7 +68,7 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[])
 
 DMTR_EXPORT int dmtr_queue(int *qd_out)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd_out == NULL)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoQueue(qd_out));
@@ -72,7 +76,7 @@ DMTR_EXPORT int dmtr_queue(int *qd_out)
 
 DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd_out == NULL)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoSocket(qd_out, domain, type, protocol));
@@ -80,7 +84,7 @@ DMTR_EXPORT int dmtr_socket(int *qd_out, int domain, int type, int protocol)
 
 DMTR_EXPORT int dmtr_getsockname(int qd, struct sockaddr *saddr, socklen_t *size)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd <= 0 || saddr == NULL || size == NULL || *size > INT32_MAX)
         return EINVAL;
     struct sockaddr_in name;
@@ -96,7 +100,7 @@ DMTR_EXPORT int dmtr_getsockname(int qd, struct sockaddr *saddr, socklen_t *size
 
 DMTR_EXPORT int dmtr_listen(int qd, int backlog)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd <= 0)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoListen(qd, backlog));
@@ -117,7 +121,7 @@ static int take_address(struct sockaddr_in *to, const struct sockaddr *from, soc
 
 DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     struct sockaddr_in addr;
     if (qd <= 0)
         return EINVAL;
@@ -129,31 +133,39 @@ DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size)
 
 DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoAccept(qt_out, qd));
 }
 
-DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size)
+int dmtr_start_connect(dmtr_qtoken_t *qt_out, int qd, const struct sockaddr *saddr, socklen_t size)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     struct sockaddr_in addr;
-    dmtr_qtoken_t qt;
-    if (qd <= 0)
+    if (qt_out == NULL || qd <= 0)
         return EINVAL;
     int rc = take_address(&addr, saddr, size);
     if (rc != 0)
         return rc;
-    uint64_t seq = dmtr_enter();
-    rc = dmtrGoConnect(&qt, qd, &addr);
-    dmtr_leave(seq);
-    return rc != 0 ? rc : dmtr_wait(NULL, qt);
+    RETURN_FROM_ENGINE(dmtrGoConnect(qt_out, qd, &addr));
+}
+
+DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size)
+{
+    dmtr_qtoken_t qt;
+    int rc = dmtr_start_connect(&qt, qd, saddr, size);
+    if (rc == 0 && (rc = dmtr_wait(NULL, qt)) == EINTR) {
+        int late = dmtr_poll(NULL, qt);
+        dmtr_drop(qt);
+        return late == EAGAIN ? rc : late;
+    }
+    return rc;
 }
 
 DMTR_EXPORT int dmtr_open2(int *qd_out, const char *pathname, int flags, mode_t mode)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd_out == NULL || pathname == NULL)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoOpen(qd_out, (char *)pathname, flags, mode));
@@ -171,7 +183,7 @@ DMTR_EXPORT int dmtr_creat(int *qd_out, const char *pathname, mode_t mode)
 
 DMTR_EXPORT int dmtr_close(int qd)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd <= 0)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoClose(qd));
@@ -181,7 +193,7 @@ DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
 {
     if (flag_out != NULL)
         *flag_out = 0;
-    REQUIRE_INIT();
+    ENTER_API();
     if (flag_out == NULL)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoIsValid(flag_out, qd));
@@ -189,7 +201,7 @@ DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd)
 
 DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qt_out == NULL || sga == NULL || qd <= 0)
         return EINVAL;
     uint64_t seq = dmtr_enter();
@@ -203,7 +215,7 @@ DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *s
 
 DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
     RETURN_FROM_ENGINE(hot_pop(qt_out, qd) ? 0 : dmtrGoPop(qt_out, qd, 0));
@@ -211,7 +223,7 @@ DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
 
 DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qt_out == NULL || qd <= 0 || count == 0)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoPop(qt_out, qd, count));
@@ -219,7 +231,7 @@ DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
 
 DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qd <= 0)
         return EINVAL;
     RETURN_FROM_ENGINE(dmtrGoLseek(qd, offset, whence));
@@ -229,10 +241,10 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
 const uint32_t dmtr_shared_layout[] = {
     sizeof(struct dmtr_token), offsetof(struct dmtr_token, state), offsetof(struct dmtr_token, hint),
     offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
-    sizeof(struct dmtr_ctl), offsetof(struct dmtr_ctl, want), offsetof(struct dmtr_ctl, spin_ns),
-    offsetof(struct dmtr_ctl, ready), offsetof(struct dmtr_ctl, free), offsetof(struct dmtr_ctl, num_fds),
-    offsetof(struct dmtr_ctl, ports), offsetof(struct dmtr_ctl, scratch),
-    offsetof(struct dmtr_ctl, chunks), offsetof(struct dmtr_ctl, hints),
+    sizeof(struct dmtr_control), offsetof(struct dmtr_control, want), offsetof(struct dmtr_control, spin_ns), offsetof(struct dmtr_control, forked),
+    offsetof(struct dmtr_control, ready), offsetof(struct dmtr_control, free), offsetof(struct dmtr_control, num_fds),
+    offsetof(struct dmtr_control, ports), offsetof(struct dmtr_control, scratch),
+    offsetof(struct dmtr_control, chunks), offsetof(struct dmtr_control, hints),
     sizeof(struct dmtr_port), offsetof(struct dmtr_port, address),
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),

@@ -8,12 +8,23 @@
 #include <dmtr/types.h>
 #include <errno.h>
 
-/* Every call of the API but dmtr_init() begins with this. */
-#define REQUIRE_INIT()                                                            \
+/* Every call of the API begins with this, but those that work before dmtr_init(). */
+#define ENTER_API()                                                               \
     do {                                                                          \
         if (DMTR_UNLIKELY(__atomic_load_n(&dmtr_ctl, __ATOMIC_ACQUIRE) == NULL)) \
             return EPERM;                                                         \
+        if (DMTR_UNLIKELY(dmtr_thread != THREAD_OUTSIDE)) {                       \
+            int cannot = dmtr_thread_enter();                                     \
+            if (cannot != 0)                                                      \
+                return cannot;                                                    \
+        }                                                                         \
     } while (0)
+
+/*
+ * Makes a thread that calls for the first time ready for Go, see caller.c. One that is in the library
+ * already, and so calls from a signal handler, gets EBUSY.
+ */
+int dmtr_thread_enter(void);
 
 /* Enters the engine; returns the count of completions, for leave(). */
 uint64_t dmtr_enter(void);
@@ -24,11 +35,18 @@ uint64_t dmtr_enter(void);
  */
 void dmtr_leave(uint64_t seq);
 
+/* Around the start of the Go runtime, see faults.c. */
+void dmtr_before_go(void);
+void dmtr_after_go(void);
+
 /* Prepares the Go runtime for the library to start, see process.c. */
 void dmtr_before_init(void);
 
-/* Set in a child of a process that had started the library. */
-extern int dmtr_owned_by_parent;
+/* dmtr_init() has succeeded, in this process or a parent of it. */
+extern int dmtr_started;
+
+/* The asynchronous dmtr_connect(). */
+int dmtr_start_connect(dmtr_qtoken_t *qt_out, int qd, const struct sockaddr *saddr, socklen_t size);
 
 /* Wakes all threads asleep in a wait; called with the lock held. */
 void dmtr_wake_all(void);

@@ -7,12 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-uint32_t dmtr_lock_word;
-
 /* Before dmtr_init() has made the shared memory nobody spins, so there is nobody to ask. */
 static void want(uint32_t change)
 {
-    struct dmtr_ctl *ctl = __atomic_load_n(&dmtr_ctl, __ATOMIC_ACQUIRE);
+    struct dmtr_control *ctl = __atomic_load_n(&dmtr_ctl, __ATOMIC_ACQUIRE);
     if (ctl != NULL)
         __atomic_fetch_add(&ctl->want, change, __ATOMIC_RELAXED);
 }
@@ -40,7 +38,7 @@ void dmtr_unlock_slow(void)
 
 void dmtr_lock_yield(void)
 {
-    struct dmtr_ctl *ctl = dmtr_ctl;
+    struct dmtr_control *ctl = dmtr_ctl;
     for (int i = 0; i < 1000 && __atomic_load_n(&ctl->want, __ATOMIC_RELAXED) != 0; i++)
         sched_yield();
 }

@@ -10,10 +10,15 @@
 
 #include "shared.h"
 
+#include <dmtr/sys/gcc.h>
 #include <stdint.h>
 
 /* 0 free, 1 held, 2 held and perhaps waited for. */
-extern uint32_t dmtr_lock_word;
+#define dmtr_lock_word (dmtr_process.lock)
+
+/* Where the calling thread is; by this a call knows that it comes from a signal handler. */
+enum { THREAD_NEW, THREAD_OUTSIDE, THREAD_INSIDE };
+extern __thread uint32_t dmtr_thread DMTR_HIDDEN __attribute__((tls_model("initial-exec")));
 
 void dmtr_lock_slow(void);
 void dmtr_unlock_slow(void);
@@ -21,6 +26,8 @@ void dmtr_unlock_slow(void);
 static inline void dmtr_lock(void)
 {
     uint32_t expected = 0;
+    dmtr_thread = THREAD_INSIDE;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (!__atomic_compare_exchange_n(&dmtr_lock_word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         dmtr_lock_slow();
 }
@@ -29,6 +36,8 @@ static inline void dmtr_unlock(void)
 {
     if (__atomic_exchange_n(&dmtr_lock_word, 0, __ATOMIC_RELEASE) == 2)
         dmtr_unlock_slow();
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    dmtr_thread = THREAD_OUTSIDE;
 }
 
 /* Lets the threads that wait for the lock have it before the caller takes it again. */

@@ -5,6 +5,9 @@
  * process has only the thread that forked. Calls into Go that run to their end on that thread still
  * work; whatever needs another one, such as a collection of garbage, would hang. So would a call
  * into Go if another thread held a lock of the runtime at the moment of the fork.
+ *
+ * A child does not enter Go before it has to: many only call exec. If the library has been started,
+ * it belongs to the parent, and the child cannot have it: all calls give EPERM.
  */
 #include "front.h"
 
@@ -12,23 +15,25 @@
 
 #include <dmtr/latency.h>
 #include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 
 /* The threads of the runtime sleep when this time has passed since it started. */
 #define SETTLED_NS 5000000
 
-static int forked;
-int dmtr_owned_by_parent;
+union dmtr_process dmtr_process __attribute__((aligned(4096)));
+int dmtr_started;
 static struct rlimit files_on_load;
 
 static void before_fork(void)
 {
     static uint64_t ready_ns; /* when the runtime had started, at the latest */
-    if (ready_ns == 0) {
-        dmtrGoReady();
+    if (dmtr_thread_enter() != 0)
+        return;
+    if (ready_ns == 0)
         ready_ns = dmtr_now_ns();
-    }
     uint64_t age = dmtr_now_ns() - ready_ns;
     if (age < SETTLED_NS) {
         struct timespec rest = {0, (long)(SETTLED_NS - age)};
@@ -36,25 +41,33 @@ static void before_fork(void)
     }
 }
 
-/*
- * A child does not enter Go before it has to: many only call exec. If the library has been started,
- * it belongs to the parent, and the child cannot have it: all calls give EPERM.
- */
-static void in_child(void)
+/* The child may hold copies of all descriptors. */
+static void after_fork(void)
 {
-    forked = 1;
-    dmtr_lock_word = 0;
-    if (dmtr_ctl != NULL) {
-        dmtr_ctl = NULL;
-        dmtr_owned_by_parent = 1;
-    }
+    if (dmtr_ctl != NULL)
+        dmtr_ctl->forked = 1;
+}
+
+/* For kernels before Linux 4.14, which do not do this by themselves. */
+static void wipe(void)
+{
+    memset(&dmtr_process, 0, sizeof dmtr_process);
 }
 
 /* Runs before the Go runtime starts, which an ordinary constructor does not. */
 __attribute__((constructor(101))) static void on_load(void)
 {
+    int wiped = madvise(&dmtr_process, sizeof dmtr_process, MADV_WIPEONFORK) == 0;
+    dmtr_process.loaded_here = 1;
     getrlimit(RLIMIT_NOFILE, &files_on_load);
-    pthread_atfork(before_fork, NULL, in_child);
+    pthread_atfork(before_fork, after_fork, wiped ? NULL : wipe);
+    dmtr_before_go();
+}
+
+/* Runs after the constructor of Go, which is linked first. */
+__attribute__((constructor)) static void after_load(void)
+{
+    dmtr_after_go();
 }
 
 /*
@@ -72,6 +85,6 @@ int dmtr_restore_file_limit(void)
 
 void dmtr_before_init(void)
 {
-    if (forked)
+    if (!dmtr_process.loaded_here)
         dmtrGoForked();
 }

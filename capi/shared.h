@@ -8,6 +8,8 @@
 #include <dmtr/types.h>
 #include <stdint.h>
 
+#define DMTR_HIDDEN __attribute__((visibility("hidden")))
+
 enum { TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE };
 
 enum {
@@ -60,13 +62,14 @@ struct dmtr_port {
 
 enum { WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK };
 
-struct dmtr_ctl {
+struct dmtr_control {
     uint64_t seq;
     uint32_t want;
     uint32_t blocked;
     uint32_t wait_mode;
     uint32_t spin_ns;
     uint32_t broken;
+    uint32_t forked;
     struct dmtr_list ready, parked, free;
     uint32_t num_fds;
     int32_t fds[MAX_WAIT_FDS];
@@ -78,7 +81,19 @@ struct dmtr_ctl {
     uint32_t (*hints)[2];
 };
 
-/* Set once dmtr_init() has succeeded. */
-extern struct dmtr_ctl *dmtr_ctl;
+/*
+ * What a child process must not inherit. The kernel fills the page with zeros in every child, however
+ * it was forked.
+ */
+extern union dmtr_process {
+    struct {
+        struct dmtr_control *ctl; /* once dmtr_init() has succeeded */
+        uint32_t lock;
+        uint32_t loaded_here; /* the library was loaded into this process, not into a parent of it */
+    };
+    char page[4096];
+} dmtr_process DMTR_HIDDEN;
+
+#define dmtr_ctl (dmtr_process.ctl)
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "_cgo_export.h"
 
+#include <dmtr/ext.h>
 #include <dmtr/latency.h>
 #include <dmtr/libos.h>
 #include <dmtr/wait.h>
@@ -27,7 +28,7 @@ enum {
     POLL_EVERY = 8,        /* results handed out from memory before the devices are polled all the same */
     WALK_AT_ONCE = 16,     /* arrays up to this size are looked through on entry */
     WALK_SLICE = 64,       /* tokens of a longer one looked at between polls */
-    WALK_PAUSE_MS = 1,     /* longest sleep while part of the array has not been looked at */
+    WALK_PAUSE_NS = 1000000, /* longest sleep while part of the array has not been looked at */
     PARKED_SEEN = 256,     /* parked tokens looked at for the sake of order */
     SEARCHES = 4           /* searches of the whole array for one token, a call */
 };
@@ -89,24 +90,49 @@ static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
     return err;
 }
 
-/* Reports a token that does not exist. */
-static int unknown(dmtr_qtoken_t qt, dmtr_qresult_t *qr_out)
+/* Reports a token that has no result, for the reason given. */
+static int no_result(int err, dmtr_qtoken_t qt, dmtr_qresult_t *qr_out)
 {
     if (qr_out != NULL) {
         memset(qr_out, 0, sizeof *qr_out);
         qr_out->qr_qd = (int)QT2QD(qt);
         qr_out->qr_qt = qt;
     }
-    return ENOENT;
+    return err;
 }
 
-/* How one wait has passed its time so far. */
+/* One wait, and how it has passed its time so far. */
 struct wait {
+    uint64_t until_ns; /* when it ends in any case; 0: after one step */
+    uint64_t pause_ns; /* longest sleep; 0: any length */
     uint64_t seq;      /* completions there were when the tokens were last looked at */
     uint64_t start_ns; /* of an adaptive spin */
-    uint32_t max_ms;   /* longest sleep; 0: any length */
+    int stepped;       /* the devices have been polled */
     int awake;         /* do not sleep */
 };
+
+/* A wait of so many nanoseconds from now. */
+static struct wait begin(uint64_t timeout_ns)
+{
+    struct wait w = {timeout_ns, 0, 0, 0, 0, timeout_ns == 0};
+    if (timeout_ns != 0 && timeout_ns != DMTR_FOREVER) {
+        uint64_t now = dmtr_now_ns();
+        w.until_ns = timeout_ns < DMTR_FOREVER - now ? now + timeout_ns : DMTR_FOREVER;
+    }
+    return w;
+}
+
+/* Why a wait that has found nothing should end, or 0. */
+static int give_up(const struct wait *w)
+{
+    if (dmtr_ctl->broken)
+        return EIO;
+    if (!w->stepped)
+        return 0;
+    if (waiter_stopped())
+        return EINTR;
+    return w->until_ns != DMTR_FOREVER && dmtr_now_ns() >= w->until_ns ? ETIMEDOUT : 0;
+}
 
 /* Lets others have the core. If any took it, sleeping is better than spinning for a while. */
 static void yield_core(void)
@@ -128,11 +154,20 @@ static int spun_enough(struct wait *w, int *yield)
     return now - w->start_ns >= waiter_budget_ns(now);
 }
 
-static int rounds(uint32_t mode)
+static int rounds(const struct wait *w, uint32_t mode)
 {
+    if (w->until_ns == 0)
+        return 1;
     if (mode == WAIT_SPIN)
         return SPIN_ROUNDS;
     return mode == WAIT_ADAPTIVE && waiter_spins() ? ADAPTIVE_ROUNDS : 1;
+}
+
+/* When a sleep must end. */
+static uint64_t sleep_until(const struct wait *w)
+{
+    uint64_t pause_end = w->pause_ns == 0 ? DMTR_FOREVER : dmtr_now_ns() + w->pause_ns;
+    return pause_end < w->until_ns ? pause_end : w->until_ns;
 }
 
 /*
@@ -142,7 +177,8 @@ static int rounds(uint32_t mode)
 static void step(struct wait *w)
 {
     uint32_t mode = dmtr_ctl->wait_mode;
-    drive_spinning(rounds(mode));
+    w->stepped = 1;
+    drive_spinning(rounds(w, mode));
     if (dmtr_ctl->seq != w->seq) {
         if (dmtr_ctl->blocked != 0)
             dmtr_wake_all();
@@ -150,7 +186,7 @@ static void step(struct wait *w)
     }
     int yield = 0;
     if (!w->awake && (mode == WAIT_BLOCK || (mode == WAIT_ADAPTIVE && spun_enough(w, &yield)))) {
-        waiter_sleep(w->seq, w->max_ms);
+        waiter_sleep(w->seq, sleep_until(w));
         w->start_ns = 0;
     } else if (yield || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0) {
         dmtr_unlock();
@@ -161,16 +197,18 @@ static void step(struct wait *w)
     }
 }
 
-DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+DMTR_EXPORT int dmtr_wait_timeout(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt, uint64_t timeout_ns)
 {
-    REQUIRE_INIT();
-    struct wait w = {0, 0, 0, 0};
+    ENTER_API();
+    struct wait w = begin(timeout_ns);
     dmtr_lock();
     for (;;) {
         w.seq = dmtr_ctl->seq;
         struct dmtr_token *t = token_find(qt);
-        if (t == NULL || token_done(t) || dmtr_ctl->broken) {
-            int rc = t == NULL ? unknown(qt, qr_out) : token_done(t) ? take(t, qr_out) : EIO;
+        int pending = t != NULL && !token_done(t);
+        int end = pending ? give_up(&w) : 0;
+        if (!pending || end != 0) {
+            int rc = t == NULL ? no_result(ENOENT, qt, qr_out) : pending ? no_result(end, qt, qr_out) : take(t, qr_out);
             dmtr_unlock();
             return rc;
         }
@@ -178,9 +216,14 @@ DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
     }
 }
 
+DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+{
+    return dmtr_wait_timeout(qr_out, qt, DMTR_FOREVER);
+}
+
 DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     uint64_t seq = dmtr_enter();
     int rc = dmtrGoDrop(qt);
     changes++;
@@ -190,16 +233,16 @@ DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
 
 DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     struct dmtr_token *t = token_find(qt);
     if (t == NULL)
-        return unknown(qt, qr_out);
+        return no_result(ENOENT, qt, qr_out);
     if (DMTR_UNLIKELY(!token_done(t))) {
         uint64_t seq = dmtr_enter();
         drive(1);
         dmtr_leave(seq);
         if (token_find(qt) == NULL)
-            return unknown(qt, qr_out);
+            return no_result(ENOENT, qt, qr_out);
         if (!token_done(t))
             return EAGAIN;
     }
@@ -347,15 +390,16 @@ static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at
     return bad;
 }
 
-DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts)
+DMTR_EXPORT int dmtr_wait_any_timeout(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts,
+                                      uint64_t timeout_ns)
 {
     static uint32_t cursor; /* where the walks of long arrays go on */
-    REQUIRE_INIT();
+    ENTER_API();
     if (qts == NULL || num_qts <= 0)
         return EINVAL;
     uint32_t n = (uint32_t)num_qts;
     struct any a = {qts, n, 0, n, 0, 0};
-    struct wait w = {0, 0, 0, 0};
+    struct wait w = begin(timeout_ns);
     struct dmtr_token *t;
     int64_t at = 0;
     dmtr_lock();
@@ -371,15 +415,19 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
             last_offset = (uint32_t)at;
             if (t != NULL)
                 token_found_at(t, (uint32_t)at);
-            rc = bad ? unknown(qts[at], qr_out) : take(t, qr_out);
+            rc = bad ? no_result(ENOENT, qts[at], qr_out) : take(t, qr_out);
             break;
         }
-        if (dmtr_ctl->broken) {
-            rc = EIO;
+        /* Something that the array holds may be ready and not found yet. */
+        int searching = a.walk_left != 0 && (n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);
+        rc = searching ? 0 : give_up(&w);
+        if (rc != 0) {
+            at = -1;
+            no_result(rc, 0, qr_out);
             break;
         }
-        w.awake = a.walk_left != 0 && (n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);
-        w.max_ms = a.walk_left != 0 ? WALK_PAUSE_MS : 0;
+        w.awake = searching || timeout_ns == 0;
+        w.pause_ns = a.walk_left != 0 ? WALK_PAUSE_NS : 0;
         step(&w);
     }
     dmtr_unlock();
@@ -388,9 +436,14 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
     return rc;
 }
 
+DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts)
+{
+    return dmtr_wait_any_timeout(qr_out, ready_offset, qts, num_qts, DMTR_FOREVER);
+}
+
 DMTR_EXPORT int dmtr_wait_all(dmtr_qresult_t *qr_out, dmtr_qtoken_t *qts, int num_qts)
 {
-    REQUIRE_INIT();
+    ENTER_API();
     if (qts == NULL || num_qts <= 0)
         return EINVAL;
     int first = 0;

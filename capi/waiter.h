@@ -4,12 +4,19 @@
 
 #include <stdint.h>
 
+/* Prepares for sleeping; called by dmtr_init(). Returns an errno value. */
+int waiter_start(void);
+
 /*
- * Sleeps until a device has work, another thread wakes the sleepers, a signal was handled, or
- * max_ms has passed (0: no limit). Called with the lock held, which it lets go meanwhile. seq is
- * the number of completions that the caller has seen: if there are more, it does not sleep.
+ * Sleeps until a device has work, another thread wakes the sleepers, dmtr_stop() is called, a signal
+ * was handled, or the clock of dmtr_now_ns() says until_ns. Called with the lock held, which it lets
+ * go meanwhile. seq is the number of completions that the caller has seen: if there are more, it does
+ * not sleep.
  */
-void waiter_sleep(uint64_t seq, uint32_t max_ms);
+void waiter_sleep(uint64_t seq, uint64_t until_ns);
+
+/* Whether dmtr_stop() is in force. */
+int waiter_stopped(void);
 
 /* How long an adaptive wait should spin before it sleeps, by what the last sleeps were like. */
 uint64_t waiter_budget_ns(uint64_t now_ns);

@@ -86,7 +86,7 @@ const (
 	PortPop                          // C may start pops: none is on a list
 )
 
-// Control is the state shared with the C front (struct dmtr_ctl in capi/shared.h). All of it is read and written
+// Control is the state shared with the C front (struct dmtr_control in capi/shared.h). All of it is read and written
 // under the front's lock, but for Want, which asks the holder to let go, and the token records' State.
 type Control struct {
 	Seq      uint64 // completions so far
@@ -95,6 +95,7 @@ type Control struct {
 	WaitMode uint32
 	SpinNs   uint32
 	Broken   uint32 // the engine has panicked: every wait ends with EIO
+	Forked   uint32 // there has been a child process, which may hold copies of all descriptors
 	Ready    List   // completed tokens that no wait has looked for yet, oldest first
 	Parked   List   // completed tokens that a wait_any looked for in its array and missed
 	Free     List   // records without a token

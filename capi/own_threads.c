@@ -1,0 +1,84 @@
+/*
+ * The library's own threads: those of the Go runtime and those that serve files. The linker directs
+ * the calls of pthread_create in this library here (-Wl,--wrap=pthread_create); those of the program
+ * are not concerned.
+ *
+ * Signals. They belong to the program, which may have one thread and expect its handlers to run
+ * there, or may have blocked them all to wait for them. And on the stack of a goroutine a handler
+ * would overwrite memory. So these threads block all signals. Go would unblock a few in each thread
+ * it starts (SIGCHLD and SIGPROF among them), and cannot be told not to; so a filter makes the system
+ * call by which it does so succeed without effect.
+ *
+ * Timers. While a thread of the program is in and out of Go, the runtime's monitor takes it for a
+ * goroutine that does not yield, and wakes every 20 µs to see to that. On a busy core each time costs
+ * a spinning thread some 30 µs, once in a hundred round trips. With a large timer slack the kernel
+ * wakes it together with other timers.
+ */
+#define _GNU_SOURCE
+#include "front.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define SLACK_NS 10000000UL
+
+/* Weak, because without the option to the linker, as in tests in Go, there is none. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+    __attribute__((weak));
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+
+/* Threads inherit the filter from the one that makes them. */
+static __thread int filtered;
+
+struct start {
+    void *(*run)(void *);
+    void *arg;
+    int filtered;
+};
+
+static void keep_mask(void)
+{
+    static struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigprocmask, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0), /* success */
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    static struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
+        filtered = 1;
+}
+
+static void *begin(void *p)
+{
+    struct start s = *(struct start *)p;
+    free(p);
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    filtered = s.filtered;
+    if (!filtered)
+        keep_mask();
+    prctl(PR_SET_TIMERSLACK, SLACK_NS);
+    return s.run(s.arg);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+    struct start *s = malloc(sizeof *s);
+    if (s == NULL)
+        return EAGAIN;
+    *s = (struct start){start, arg, filtered};
+    int err = __real_pthread_create(thread, attr, begin, s);
+    if (err != 0)
+        free(s);
+    return err;
+}
