@@ -15,26 +15,51 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE};
-static struct sigaction programs[_NSIG], gos[_NSIG];
+/* An action as the kernel has it: the C library adds a flag to those that it sets. */
+struct action {
+    union {
+        void (*plain)(int);
+        void (*with_info)(int, siginfo_t *, void *);
+    } handler;
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+static struct action programs[_NSIG], gos[_NSIG];
 static uintptr_t text_start, text_end;
+
+static int is_fault(int sig)
+{
+    return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE;
+}
+
+static void get(int sig, struct action *now)
+{
+    sys_call(SYS_rt_sigaction, sig, 0, (long)now, sizeof now->mask, 0, 0);
+}
+
+static void set(int sig, const struct action *wanted)
+{
+    sys_call(SYS_rt_sigaction, sig, (long)wanted, 0, sizeof wanted->mask, 0, 0);
+}
 
 /* Lets a signal do what the program had arranged for when it loaded the library. */
 static void to_program(int sig, siginfo_t *info, void *context)
 {
-    const struct sigaction *old = &programs[sig];
-    if (old->sa_flags & SA_SIGINFO) {
-        old->sa_sigaction(sig, info, context);
-    } else if (old->sa_handler == SIG_IGN && info->si_code <= 0) {
+    const struct action *old = &programs[sig];
+    if (old->handler.plain == SIG_IGN && info->si_code <= 0)
         return;
-    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
-        old->sa_handler(sig);
-    } else {
+    if (old->handler.plain == SIG_DFL || old->handler.plain == SIG_IGN) {
         /* A fault happens again on return, and ends the process. */
-        struct sigaction end = {.sa_handler = SIG_DFL};
-        sigaction(sig, &end, NULL);
+        static const struct action end;
+        set(sig, &end);
         if (info->si_code <= 0)
             sys_call(SYS_tgkill, getpid(), gettid(), sig, 0, 0, 0);
+    } else if (old->flags & SA_SIGINFO) {
+        old->handler.with_info(sig, info, context);
+    } else {
+        old->handler.plain(sig);
     }
 }
 
@@ -48,7 +73,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 {
     uintptr_t at = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     if (info->si_code > 0 && at >= text_start && at < text_end)
-        gos[sig].sa_sigaction(sig, info, context);
+        gos[sig].handler.with_info(sig, info, context);
     else
         to_program(sig, info, context);
 }
@@ -72,26 +97,23 @@ static int find_text(struct dl_phdr_info *object, size_t size, void *unused)
 
 void dmtr_before_go(void)
 {
-    for (int sig = 1; sig < _NSIG; sig++)
-        sigaction(sig, NULL, &programs[sig]);
     struct sigaction ours = {.sa_sigaction = from_go, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-        sigaction(faults[i], &ours, NULL);
+    for (int sig = 1; sig < _NSIG; sig++) {
+        get(sig, &programs[sig]);
+        if (is_fault(sig))
+            sigaction(sig, &ours, NULL);
+    }
 }
 
 void dmtr_after_go(void)
 {
+    struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     dl_iterate_phdr(find_text, NULL);
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
-        sigaction(faults[i], NULL, &gos[faults[i]]);
-        struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-        ours.sa_mask = programs[faults[i]].sa_mask;
-        sigaction(faults[i], &ours, NULL);
-    }
     for (int sig = 1; sig < _NSIG; sig++) {
-        struct sigaction now;
-        if (sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE && sigaction(sig, NULL, &now) == 0 &&
-            (now.sa_sigaction != programs[sig].sa_sigaction || now.sa_flags != programs[sig].sa_flags))
-            sigaction(sig, &programs[sig], NULL);
+        get(sig, &gos[sig]);
+        if (is_fault(sig))
+            sigaction(sig, &ours, NULL);
+        else if (gos[sig].handler.plain != programs[sig].handler.plain || gos[sig].flags != programs[sig].flags)
+            set(sig, &programs[sig]);
     }
 }

@@ -17,7 +17,6 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +45,7 @@ func guard(rc *C.int) {
 		return
 	}
 	broken = true
-	fmt.Fprintf(os.Stderr, "libdmtr: internal error: %v\n", p)
+	report("internal error: %v", p)
 	if eng != nil {
 		ctl := eng.Control()
 		ctl.Broken = 1
@@ -56,6 +55,11 @@ func guard(rc *C.int) {
 		}
 		eng = nil
 	}
+}
+
+// report writes a line on stderr. Go's os.Stderr would end the process if it is a closed pipe.
+func report(format string, args ...any) {
+	_, _ = unix.Write(2, fmt.Appendf(nil, "libdmtr: "+format+"\n", args...))
 }
 
 // getenv asks C, because Go's copy of the environment is as old as the library's loading.
@@ -119,7 +123,7 @@ func dmtrGoInit(argc C.int, argv **C.char, selected *C.char, ctl *unsafe.Pointer
 	}
 	e, err := start(args, C.GoString(selected))
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "libdmtr: %v\n", err)
+		report("%v", err)
 		return C.int(errnoOf(err))
 	}
 	eng = e

@@ -77,6 +77,9 @@ func (s *sock) Name() (name abi.SockaddrIn, err abi.Errno) {
 func (s *sock) Close() {
 	s.disarm()
 	s.cool()
+	if s.os.eng.Control().Forked != 0 {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // for the peer's sake: a child process may still have the socket
+	}
 	_ = unix.Close(s.fd)
 }
 

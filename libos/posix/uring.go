@@ -117,6 +117,8 @@ func (r *ring) mmap(off int64, n uintptr) (unsafe.Pointer, abi.Errno) {
 	if err != nil {
 		return nil, errnoOf(err)
 	}
+	// A child process must not write to it.
+	_ = unix.Madvise(unsafe.Slice((*byte)(p), n), unix.MADV_DONTFORK)
 	return p, 0
 }
 
