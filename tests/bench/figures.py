@@ -80,11 +80,12 @@ def idle_connections(plan):
 
 
 def single_calls(plan):
-    """Memory queue, poll of a completed token, latency recorder."""
+    """Memory queue, poll of a completed token, latency recorder, lock."""
     raw = interleaved(plan, plan.few_rounds, {"micro": lambda: run("micro", SERVER_CPU)})
     titles = {"memory_queue": ("memory queue push + wait + pop + wait (mutex and ring in C)", 400),
               "poll_completed": ("dmtr_poll of a completed token (copy of a result in C)", 15),
-              "record_latency": ("dmtr_record_latency (a store in C)", 20)}
+              "record_latency": ("dmtr_record_latency (a store in C)", 20),
+              "lock": ("the lock around a call, uncontended (pthread mutex)", 10)}
     lines = []
     for key, (title, bar) in titles.items():
         values = column(raw["micro"], key)

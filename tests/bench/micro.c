@@ -3,6 +3,7 @@
  * plain C that does a like job, in functions of their own that are not inlined.
  */
 #include "bench.h"
+#include "lock.h"
 
 #include <dmtr/latency.h>
 #include <dmtr/libos.h>
@@ -113,6 +114,22 @@ static void store(void)
     ok(store_sample(some_ns()), "store");
 }
 
+/* The lock around the engine, which every call takes that needs it, built into this program. */
+union dmtr_process dmtr_process;
+__thread uint32_t dmtr_thread;
+
+static void lock_and_unlock(void)
+{
+    dmtr_lock();
+    dmtr_unlock();
+}
+
+static void mutex(void)
+{
+    pthread_mutex_lock(&ring.lock);
+    pthread_mutex_unlock(&ring.lock);
+}
+
 static double cost(void (*what)(void), int per_batch)
 {
     static uint64_t took[BATCHES];
@@ -139,6 +156,7 @@ int main(int argc, char *argv[])
         {"memory_queue", memory_queue, locked_ring, 500},
         {"poll_completed", poll_completed, copy, 5000},
         {"record_latency", record, store, 5000},
+        {"lock", lock_and_unlock, mutex, 5000},
     };
     char byte = 'x';
     int poll_qd;
