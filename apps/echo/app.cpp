@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <arpa/inet.h>
+#include <dmtr/ext.h>
 #include <dmtr/libos.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -95,6 +97,9 @@ void raise_descriptor_limit()
     }
 }
 
+// From now on waits give EINTR. One of the few calls that a handler may make at any moment.
+extern "C" void on_signal(int) { dmtr_stop(); }
+
 // Hands our settings on to the library. Its settings are read from the environment by dmtr_init(), so this comes first.
 void start_library(const start_options &start, const char *name)
 {
@@ -166,6 +171,8 @@ int run(const program &what, int argc, char *argv[])
             pin(start.cpu);
         raise_descriptor_limit();
         start_library(start, argv[0]);
+        std::signal(SIGINT, on_signal);
+        std::signal(SIGTERM, on_signal);
         what.body(opts);
         return EXIT_SUCCESS;
     } catch (const std::exception &e) {

@@ -35,7 +35,8 @@ struct program {
     void (*body)(const options &);
 };
 
-// Reads the command line, starts libdmtr, runs the body, and returns the exit status for main().
+// Reads the command line, starts libdmtr, runs the body, and returns the exit status for main(). After SIGINT or SIGTERM no wait
+// blocks any more: those that would give EINTR.
 int run(const program &what, int argc, char *argv[]);
 
 // Throws std::system_error unless error, the errno value a dmtr call returned, is 0.

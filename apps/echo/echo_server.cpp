@@ -35,7 +35,6 @@ echo_server::echo_server(const options &opts, int log_qd)
     check(dmtr_socket(&listener_, AF_INET, SOCK_STREAM, 0), "dmtr_socket");
     check(dmtr_bind(listener_, reinterpret_cast<const sockaddr *>(&addr), sizeof(addr)), "dmtr_bind");
     check(dmtr_listen(listener_, SOMAXCONN), "dmtr_listen");
-    add(stop_.token(), nullptr);
     start_accept();
 }
 
@@ -55,7 +54,7 @@ void echo_server::run()
         dmtr_qresult_t result = {};
         int slot = 0;
         const int error = dmtr_wait_any(&result, &slot, tokens_.data(), static_cast<int>(tokens_.size()));
-        if (stop_.is_stop(result))
+        if (error == EINTR)
             break;
         handle(slot, error, result);
     }
@@ -92,7 +91,7 @@ void echo_server::accepted(int slot, int error, int qd)
         // The client stays in the backlog, so to accept at once would fail again, for ever. hang_up() takes it up.
         remove(slot);
         accepting_ = false;
-        if (tokens_.size() == 1) // nobody there to hang up
+        if (tokens_.empty()) // nobody there to hang up
             check(error, "dmtr_accept");
         return;
     }

@@ -4,7 +4,6 @@
 
 #include "app.hpp"
 #include "recorder.hpp"
-#include "stop_queue.hpp"
 
 #include <dmtr/types.h>
 
@@ -43,11 +42,10 @@ class echo_server {
     int listener_ = 0;
     bool accepting_ = false;
     uint64_t log_errors_ = 0;
-    stop_queue stop_;
     recorder echo_; // from the pop of a message until its push to the client is complete
     recorder log_;  // until its push to the log is
 
-    // Every operation under way has a slot: its token, and the connection it belongs to (none for stop and accept). The tokens are apart
+    // Every operation under way has a slot: its token, and the connection it belongs to (none for the accept). The tokens are apart
     // because dmtr_wait_any() takes them as one array.
     std::vector<dmtr_qtoken_t> tokens_;
     std::vector<std::shared_ptr<connection>> owners_;

@@ -5,6 +5,7 @@
 #include <dmtr/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -12,7 +13,7 @@
 namespace echo {
 
 ping_pong::ping_pong(const options &opts, int qd)
-    : opts_(opts), qd_(qd), rtt_("rtt", opts), message_(opts.size), tokens_{stop_.token(), 0, 0}
+    : opts_(opts), qd_(qd), rtt_("rtt", opts), message_(opts.size), tokens_{0, 0}
 {
     for (size_t i = 0; i < message_.size(); i++)
         message_[i] = static_cast<char>('a' + i % 26);
@@ -59,7 +60,7 @@ bool ping_pong::exchange(uint64_t number, uint64_t *took)
     // With stream framing the answer comes in parts, and the first may be there before the last byte is sent.
     for (received_ = 0; received_ < message_.size();) {
         dmtr_qresult_t result = {};
-        if (!wait(result, waiting))
+        if (!completed(dmtr_wait_any(&result, nullptr, tokens_, waiting)))
             return false;
         if (result.qr_opcode == DMTR_OPC_PUSH) {
             waiting--;
@@ -71,17 +72,16 @@ bool ping_pong::exchange(uint64_t number, uint64_t *took)
         if (received_ < message_.size())
             check(dmtr_pop(&tokens_[POP], qd_), "dmtr_pop");
     }
-    if (waiting == TOKENS)
-        check(dmtr_wait(nullptr, tokens_[PUSH]), "dmtr_push");
     *took = end - start;
-    return true;
+    return waiting < TOKENS || completed(dmtr_wait(nullptr, tokens_[PUSH]));
 }
 
-// Waits for the first of so many tokens. Returns false if that is the one to stop.
-bool ping_pong::wait(dmtr_qresult_t &result, int tokens)
+// What a wait has said: false if told to stop.
+bool ping_pong::completed(int error)
 {
-    check(dmtr_wait_any(&result, nullptr, tokens_, tokens), "connection");
-    return !stop_.is_stop(result);
+    if (error != EINTR)
+        check(error, "connection");
+    return error == 0;
 }
 
 void ping_pong::verify(const dmtr_sgarray_t &part)

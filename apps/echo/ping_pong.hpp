@@ -4,7 +4,6 @@
 
 #include "app.hpp"
 #include "recorder.hpp"
-#include "stop_queue.hpp"
 
 #include <dmtr/types.h>
 
@@ -26,17 +25,16 @@ class ping_pong {
 
   private:
     bool exchange(uint64_t number, uint64_t *took);
-    bool wait(dmtr_qresult_t &result, int tokens);
+    static bool completed(int error);
     void verify(const dmtr_sgarray_t &part);
 
     const options &opts_;
     const int qd_;
-    stop_queue stop_;
     recorder rtt_;
     std::vector<char> message_;
     size_t received_ = 0; // bytes of the message that came back so far
 
-    enum { STOP, POP, PUSH, TOKENS };
+    enum { POP, PUSH, TOKENS };
     dmtr_qtoken_t tokens_[TOKENS];
 };
 
