@@ -45,7 +45,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
     if (dmtr_ctl != NULL)
-        dmtr_ctl->forked = 1;
+        __atomic_store_n(&dmtr_ctl->forked, 1, __ATOMIC_RELAXED);
 }
 
 /* For kernels before Linux 4.14, which do not do this by themselves. */
