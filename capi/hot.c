@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include "hot.h"
+#include "sys.h"
 #include "token.h"
 
 #include "_cgo_export.h"
@@ -64,12 +65,10 @@ int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *
         to_len = sizeof sga->sga_addr;
     }
     size_t len = encode(wire, seg, p->flags & PORT_MESSAGE);
-    ssize_t n = sendto(p->fd, wire, len, MSG_DONTWAIT | MSG_NOSIGNAL, to, to_len);
-    if (n != (ssize_t)len) {
-        if (n > 0)
+    long n = sys_call(SYS_sendto, p->fd, (long)wire, (long)len, MSG_DONTWAIT | MSG_NOSIGNAL, (long)to, to_len);
+    if (n != (long)len) {
+        if (n != -EAGAIN && n != -EINTR)
             *sent = n;
-        else if (errno != EAGAIN && errno != EINTR)
-            *sent = -errno;
         return 0;
     }
     struct dmtr_token *t = token_start(qd, DMTR_OPC_PUSH);
@@ -145,19 +144,16 @@ static int receive(int index)
 {
     struct dmtr_port *p = &dmtr_ctl->ports[index];
     size_t want = p->flags & (PORT_DATAGRAM | PORT_MESSAGE) ? SCRATCH_LEN : p->want;
-    ssize_t n;
-    if ((p->flags & (PORT_DATAGRAM | PORT_CONNECTED)) == PORT_DATAGRAM) {
-        socklen_t size = sizeof p->address;
-        n = recvfrom(p->fd, dmtr_ctl->scratch, want, MSG_DONTWAIT, (struct sockaddr *)&p->address, &size);
-    } else {
-        n = recv(p->fd, dmtr_ctl->scratch, want, MSG_DONTWAIT);
-    }
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+    int addressed = (p->flags & (PORT_DATAGRAM | PORT_CONNECTED)) == PORT_DATAGRAM;
+    socklen_t size = sizeof p->address;
+    long n = sys_call(SYS_recvfrom, p->fd, (long)dmtr_ctl->scratch, (long)want, MSG_DONTWAIT,
+                      addressed ? (long)&p->address : 0, addressed ? (long)&size : 0);
+    if (n == -EAGAIN || n == -EINTR) {
         p->misses++;
         return 0;
     }
     if (n <= 0 || !give(p, (size_t)n))
-        dmtrGoGot(index, n < 0 ? -errno : n);
+        dmtrGoGot(index, n);
     return 1;
 }
 
