@@ -34,6 +34,12 @@ static int is_fault(int sig)
     return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE;
 }
 
+/* The C library needs some to itself, and begins to use them when the first thread is made. */
+static int is_c_librarys(int sig)
+{
+    return sig > SIGSYS && sig < SIGRTMIN;
+}
+
 static void get(int sig, struct action *now)
 {
     sys_call(SYS_rt_sigaction, sig, 0, (long)now, sizeof now->mask, 0, 0);
@@ -113,7 +119,7 @@ void dmtr_after_go(void)
         get(sig, &gos[sig]);
         if (is_fault(sig))
             sigaction(sig, &ours, NULL);
-        else if (gos[sig].handler.plain != programs[sig].handler.plain || gos[sig].flags != programs[sig].flags)
+        else if (!is_c_librarys(sig) && (gos[sig].handler.plain != programs[sig].handler.plain || gos[sig].flags != programs[sig].flags))
             set(sig, &programs[sig]);
     }
 }
