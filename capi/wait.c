@@ -134,14 +134,12 @@ static int give_up(const struct wait *w)
     return w->until_ns != DMTR_FOREVER && dmtr_now_ns() >= w->until_ns ? ETIMEDOUT : 0;
 }
 
-/* Lets others have the core. If any took it, sleeping is better than spinning for a while. */
-static void yield_core(void)
+/* Lets others have the core, and tells whether any took it. */
+static int yield_core(void)
 {
     uint64_t from = dmtr_now_ns();
     sched_yield();
-    uint64_t now = dmtr_now_ns();
-    if (now - from > CROWDED_AFTER_NS)
-        waiter_crowded(now);
+    return dmtr_now_ns() - from > CROWDED_AFTER_NS;
 }
 
 /* Whether the spin of an adaptive wait has lasted long enough. */
@@ -190,10 +188,11 @@ static void step(struct wait *w)
         w->start_ns = 0;
     } else if (yield || __atomic_load_n(&dmtr_ctl->want, __ATOMIC_RELAXED) != 0) {
         dmtr_unlock();
-        if (yield)
-            yield_core();
+        int crowded = yield && yield_core();
         dmtr_lock_yield();
         dmtr_lock();
+        if (crowded)
+            waiter_crowded(dmtr_now_ns());
     }
 }
 

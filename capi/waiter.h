@@ -24,7 +24,7 @@ uint64_t waiter_budget_ns(uint64_t now_ns);
 /* Whether adaptive waits spin at all at present. */
 int waiter_spins(void);
 
-/* Says that others want the core, too. */
+/* Says that others want the core, too, so that sleeping is better than spinning for a while. */
 void waiter_crowded(uint64_t now_ns);
 
 #endif

@@ -145,18 +145,23 @@ func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 
 // connected ends a connect. After a failure the socket is as new.
 func (t *tcp) connected(err abi.Errno) {
-	t.disarm()
-	t.state = tcpFresh
 	if err == 0 {
+		t.disarm()
 		t.state, t.bound, t.streaming = tcpConnected, true, true
 	} else {
-		// Linux would answer the next connect with ECONNABORTED unless the failed one is undone.
-		var none abi.SockaddrIn
-		_, _, _ = unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(&none)), uintptr(abi.SizeofSockaddrIn))
+		t.unconnect()
 	}
 	if op := t.Pushes.Head(); op != nil {
 		op.Complete(err)
 	}
+}
+
+// unconnect undoes a connect that has failed or was given up. Linux would answer the next one with ECONNABORTED otherwise.
+func (t *tcp) unconnect() {
+	var none abi.SockaddrIn
+	t.disarm()
+	t.state = tcpFresh
+	_, _, _ = unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(&none)), uintptr(abi.SizeofSockaddrIn))
 }
 
 // ready implements pollable.
@@ -187,8 +192,7 @@ func (t *tcp) ready(events uint32) {
 func (t *tcp) Cancel(op *engine.Op) {
 	switch {
 	case op.Opcode() == abi.OpConnect:
-		t.disarm()
-		_ = unix.Shutdown(t.fd, unix.SHUT_RDWR)
+		t.unconnect()
 	case op.Opcode() == abi.OpPush && op.Sent > 0:
 		if op.Detach() == nil {
 			_ = unix.Shutdown(t.fd, unix.SHUT_RDWR)
