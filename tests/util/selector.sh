@@ -14,7 +14,7 @@ build() { # program, libraries and flags
 }
 # The calls of a program that are bound elsewhere than in libdmtr.so.
 strays() {
-    LD_DEBUG=bindings "$@" 2>&1 | grep -P 'symbol `dmtr_(?!default_libos)' | tee calls | grep -v ' to [^ ]*/libdmtr\.so \['
+    LD_DEBUG=bindings "$@" 2>&1 | grep -P 'symbol `dmtr_(?!default_libos)' | tee calls | grep -v ' to [^ ]*/libdmtr\.so\.1 \['
     grep -q dmtr_init calls || fail "no bindings seen"
 }
 
@@ -23,8 +23,8 @@ build linked -l:libdmtr-libos-posix.so
 build both -l:libdmtr-libos-posix.so -ldmtr
 for program in ./direct ./linked ./both; do
     for preload in "" "$selector"; do
-        want="libdmtr.so posix"
-        [ "$program$preload" = ./direct ] && want="libdmtr.so none"
+        want="libdmtr.so.1 posix"
+        [ "$program$preload" = ./direct ] && want="libdmtr.so.1 none"
         got=$(LD_PRELOAD=$preload $program 2> err) || fail "$program, preloaded '$preload': $(cat err)"
         [ "$got" = "$want" ] || fail "$program, preloaded '$preload': '$got', expected '$want'"
         stray=$(LD_PRELOAD=$preload strays $program)
