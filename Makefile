@@ -108,7 +108,7 @@ install-built:
 			-e "s|@PREFIX@|$$(realpath -ms --relative-to=$${f%/*} $(DESTDIR)$(PREFIX))|" capi/package/$${f##*/}.in > $$f && \
 		chmod 644 $$f || exit; \
 	done
-	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig # so that programs find it in a usual folder
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || PATH="$$PATH:/sbin" ldconfig # so that programs find it in a usual folder
 
 uninstall:
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
