@@ -14,7 +14,7 @@ DESTDIR ?=
 GO ?= go
 
 # One selector libdmtr-libos-NAME.so is built for each.
-LIBOS_SELECTORS := posix
+LIBOS_SELECTORS := posix dpdk lwip rdma spdk
 
 LIB := build/lib
 ASAN_LIB := build/asan/lib

@@ -19,6 +19,7 @@ try() { # name, libraries after those of the library, compiler and its flags
 }
 
 try c -lstdc++ "$CC" -std=c99
+try c-2020 -lstdc++ "$CC" -std=c99 -DDMTR_API=2020
 try c++ -lstdc++ "$CXX" -std=c++11 -x c++
 if echo '#include <boost/chrono.hpp>
 int main() { return boost::chrono::steady_clock::now().time_since_epoch().count() == 0; }' |
