@@ -3,6 +3,20 @@
  * latter and convert. The headers give them the ELF version DMTR_2020, see dmtr/sys/api.h.
  */
 #define DMTR_API 2020 /* for all that is included */
+/*
+ * Here they have names of their own in C, too, the ones that the headers give the symbols: for
+ * debuggers, and for the ABI gate, as libabigail takes functions of one name for the same.
+ */
+#define dmtr_connect dmtr_connect_2020
+#define dmtr_poll dmtr_poll_2020
+#define dmtr_push dmtr_push_2020
+#define dmtr_sgafree dmtr_sgafree_2020
+#define dmtr_sgalen dmtr_sgalen_2020
+#define dmtr_wait dmtr_wait_2020
+#define dmtr_wait_all dmtr_wait_all_2020
+#define dmtr_wait_any dmtr_wait_any_2020
+#define dmtr_wait_any_timeout dmtr_wait_any_timeout_2020
+#define dmtr_wait_timeout dmtr_wait_timeout_2020
 #include "api2019.h"
 #include "sga.c" /* the same source for both generations */
 
