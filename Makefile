@@ -3,15 +3,18 @@
 # make test       checks, then runs all tests; the last line counts them
 # make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
 # make check      formatting, vet, staticcheck, file lengths
-# make install    PREFIX=/usr/local DESTDIR=
+# make install    PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=; make uninstall, with the same values, takes it away again
+# make abi-dump   writes the ABI down anew, after a change of it that is meant; see tests/abi/abi_gate.sh
 # make clean
 
+VERSION := 1.0.0
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 GO ?= go
 
 # One selector libdmtr-libos-NAME.so is built for each.
-LIBOS_SELECTORS := posix
+LIBOS_SELECTORS := posix dpdk lwip rdma spdk
 
 LIB := build/lib
 ASAN_LIB := build/asan/lib
@@ -20,17 +23,21 @@ ARCHIVES := $(LIB)/libdmtr-libos-common.a $(LIB)/libdmtr-latency.a
 SELECTORS := $(LIBOS_SELECTORS:%=$(LIB)/libdmtr-libos-%.so)
 HEADERS := $(wildcard include/dmtr/*.h include/dmtr/*/*.h)
 MAP := capi/libdmtr.map
+# The 1 stays whatever VERSION becomes. What changes incompatibly gets a new symbol version in the map, beside the old one, so that
+# programs built years ago and new ones run on the same file; a new SONAME would put two libraries, and two states, in one process.
+SONAME := libdmtr.so.1
 SELECTOR_MAP := capi/selector/selector.map
 
 C99 := $(CC) -std=c99 -O2 -fPIC -Wall -Wextra -Werror
 # Goroutines are not preempted by signals, which the program would see, and their stacks stay large (see capi/caller.c).
 GODEBUG_DEFAULT := asyncpreemptoff=1,gcshrinkstackoff=1
-EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-soname,libdmtr.so
+EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-soname,$(SONAME)
 
 # Go notices changes of its own sources, but not of headers elsewhere or of the map: it learns of them by a flag that changes.
-export CGO_CFLAGS ?= -O2 -g -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)
+# Without -fno-ipa-icf gcc leaves functions that have the same code as another out of the debug information, where the ABI gate looks.
+export CGO_CFLAGS ?= -O2 -g -fno-ipa-icf -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)
 
-.PHONY: all lib apps demo test bench check install clean FORCE
+.PHONY: all lib apps demo test bench check install install-built uninstall abi-dump clean FORCE
 .DELETE_ON_ERROR:
 
 all: lib apps
@@ -38,10 +45,12 @@ all: lib apps
 lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES)
 
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
+# Here the plain name is the file and the SONAME the link; once installed it is the usual way round.
 $(LIB)/libdmtr.so $(ASAN_LIB)/libdmtr.so: FORCE
 	@mkdir -p $(@D) $(OBJ)/$(@D)
 	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-X runtime.godebugDefault=$(GODEBUG_DEFAULT) -extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
 	@cmp -s $(OBJ)/$@ $@ || install -m 755 $(OBJ)/$@ $@
+	@test -L $(@D)/$(SONAME) || ln -s $(@F) $(@D)/$(SONAME)
 $(ASAN_LIB)/libdmtr.so: GO_BUILD_FLAGS := -asan
 
 $(OBJ)/exports.h: $(LIB)/libdmtr.so | $(OBJ)
@@ -49,7 +58,7 @@ $(OBJ)/exports.h: $(LIB)/libdmtr.so | $(OBJ)
 
 $(SELECTORS): $(LIB)/libdmtr-libos-%.so: capi/selector/selector.c $(SELECTOR_MAP) $(OBJ)/exports.h | $(LIB)
 	$(C99) -shared -nostdlib -I$(OBJ) -DDMTR_LIBOS_NAME=$* -Wl,--version-script=$(SELECTOR_MAP) -Wl,-soname,$(@F) \
-		-Wl,-F,libdmtr.so -Wl,-rpath,'$$ORIGIN' -o $@ $<
+		-Wl,-F,$(SONAME) -Wl,-rpath,'$$ORIGIN' -o $@ $<
 
 $(ARCHIVES): $(LIB)/libdmtr-%.a: capi/selector/%.c | $(LIB) $(OBJ)
 	$(C99) -c -o $(OBJ)/$*.o $<
@@ -80,10 +89,35 @@ check:
 	scripts/check.sh
 
 install: lib
-	install -d $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(LIB)/libdmtr.so $(SELECTORS) $(DESTDIR)$(PREFIX)/lib
-	install -m 644 $(ARCHIVES) $(DESTDIR)$(PREFIX)/lib
-	cd include && for h in $(HEADERS:include/%=%); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/$$h || exit; done
+	@$(MAKE) --no-print-directory install-built
+
+# Installs what is in LIB, as it is.
+PACKAGE := $(LIBDIR)/pkgconfig/dmtr.pc $(LIBDIR)/cmake/dmtr/dmtr-config.cmake $(LIBDIR)/cmake/dmtr/dmtr-config-version.cmake
+INSTALLED := $(LIBDIR)/$(SONAME) $(LIBDIR)/libdmtr.so $(addprefix $(LIBDIR)/,$(notdir $(SELECTORS) $(ARCHIVES))) $(PACKAGE) \
+	$(HEADERS:%=$(PREFIX)/%)
+install-built:
+	install -D -m 755 $(LIB)/libdmtr.so $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libdmtr.so
+	install -m 755 $(SELECTORS) $(DESTDIR)$(LIBDIR)
+	install -m 644 $(ARCHIVES) $(DESTDIR)$(LIBDIR)
+	for h in $(HEADERS); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit; done
+	for f in $(PACKAGE:%=$(DESTDIR)%); do \
+		mkdir -p $${f%/*} && \
+		sed -e 's|@VERSION@|$(VERSION)|; s|@SONAME@|$(SONAME)|; s|@LIBOS@|$(LIBOS_SELECTORS)|' \
+			-e "s|@LIBDIR@|$$(realpath -ms --relative-to=$${f%/*} $(DESTDIR)$(LIBDIR))|" \
+			-e "s|@PREFIX@|$$(realpath -ms --relative-to=$${f%/*} $(DESTDIR)$(PREFIX))|" capi/package/$${f##*/}.in > $$f && \
+		chmod 644 $$f || exit; \
+	done
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || PATH="$$PATH:/sbin" ldconfig # so that programs find it in a usual folder
+
+uninstall:
+	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	for d in $(LIBDIR)/cmake/dmtr $(PREFIX)/include/dmtr; do \
+		[ ! -d $(DESTDIR)$$d ] || find $(DESTDIR)$$d -depth -type d -empty -delete; \
+	done
+
+abi-dump: lib
+	DMTR_LIB_DIR=$(LIB) DMTR_INCLUDE_DIR=include tests/abi/abi_gate.sh renew
 
 clean:
 	rm -rf build

@@ -23,6 +23,7 @@ NARROW(dmtr_ssztoi32, int32_t, ssize_t, from >= INT32_MIN && from <= INT32_MAX)
 NARROW(dmtr_sztoi16, int16_t, size_t, from <= INT16_MAX)
 NARROW(dmtr_sztoi32, int32_t, size_t, from <= INT32_MAX)
 NARROW(dmtr_sztoint, int, size_t, from <= INT_MAX)
+NARROW(dmtr_sztoi, int, size_t, from <= INT_MAX) /* the name of 2020 */
 NARROW(dmtr_sztol, long, size_t, from <= LONG_MAX)
 NARROW(dmtr_sztou, unsigned int, size_t, from <= UINT_MAX)
 NARROW(dmtr_sztou16, uint16_t, size_t, from <= UINT16_MAX)

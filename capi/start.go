@@ -3,6 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -33,9 +36,13 @@ func start(args []string, selected string) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	from := ""
 	if cfg.LibOS == "" {
 		if cfg.LibOS, err = config.LibOSName(cmp.Or(selected, defaultLibOS)); err != nil {
 			return nil, err
+		}
+		if selected != "" {
+			from = ", the choice of libdmtr-libos-" + selected + ".so,"
 		}
 	}
 	if cfg.Storage == "" {
@@ -45,14 +52,14 @@ func start(args []string, selected string) (*engine.Engine, error) {
 	if errno != 0 {
 		return nil, &startError{errno, "cannot start"}
 	}
-	net, err := newLibOS(e, cfg, cfg.LibOS)
+	net, err := newLibOS(e, cfg, cfg.LibOS, from)
 	if err != nil {
 		e.Close()
 		return nil, err
 	}
 	storage := net
 	if cfg.Storage != cfg.LibOS {
-		if storage, err = newLibOS(e, cfg, cfg.Storage); err != nil {
+		if storage, err = newLibOS(e, cfg, cfg.Storage, ""); err != nil {
 			net.Close()
 			e.Close()
 			return nil, err
@@ -68,10 +75,12 @@ func start(args []string, selected string) (*engine.Engine, error) {
 	return e, nil
 }
 
-func newLibOS(e *engine.Engine, cfg *config.Config, name string) (engine.LibOS, error) {
+// newLibOS starts a libOS; from is a remark on who has chosen it.
+func newLibOS(e *engine.Engine, cfg *config.Config, name, from string) (engine.LibOS, error) {
 	open, ok := libOSes[name]
 	if !ok {
-		return nil, &startError{unix.ENODEV, "libOS " + name + " is not built into this library"}
+		have := strings.Join(slices.Sorted(maps.Keys(libOSes)), ", ")
+		return nil, &startError{unix.ENODEV, "libOS " + name + from + " is not built into this library; DMTR_LIBOS can name one that is (" + have + ")"}
 	}
 	l, errno := open(e, cfg)
 	if errno != 0 {

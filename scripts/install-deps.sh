@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # install-deps.sh demo|test|bench: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
+# Tools that only some tests use are asked for, too; without them those tests are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -7,9 +8,10 @@ have_command() { command -v "$1" > /dev/null; }
 have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -x c++ -fsyntax-only - 2> /dev/null; }
 have_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "import $1" 2> /dev/null; } # or the one that has Debian's packages
 
-# need KIND NAME PACKAGE: notes the package unless have_KIND NAME.
-missing=()
+# need KIND NAME PACKAGE, and want for what can be done without: notes the package unless have_KIND NAME.
+missing=() wanted=()
 need() { "have_$1" "$2" || missing+=("$3"); }
+want() { "have_$1" "$2" || wanted+=("$3"); }
 
 need command gcc gcc
 need command g++ g++
@@ -19,7 +21,13 @@ need header nlohmann/json.hpp nlohmann-json3-dev
 need header yaml-cpp/yaml.h libyaml-cpp-dev
 case "${1-}" in
 demo) ;;
-test) need command python3 python3 ;;
+test)
+    need command python3 python3
+    want command abidiff abigail-tools
+    want command pkg-config pkg-config
+    want command valgrind valgrind
+    want command musl-gcc musl-tools
+    ;;
 bench)
     need command python3 python3
     need python matplotlib python3-matplotlib
@@ -30,24 +38,31 @@ bench)
     ;;
 esac
 
-wanted=$(sed -n 's/^go //p' go.mod)
+version=$(sed -n 's/^go //p' go.mod)
 if ! have_command go; then
-    echo "Go $wanted or newer is needed: https://go.dev/dl/" >&2
+    echo "Go $version or newer is needed: https://go.dev/dl/" >&2
     exit 1
 fi
 found=$(go env GOVERSION 2> /dev/null || go version | cut -d' ' -f3) # go env fails if it is too old and cannot fetch a newer one
-if [ "$(printf '%s\n' "$wanted" "${found#go}" | sort -V | head -n 1)" != "$wanted" ]; then
-    echo "Go $wanted or newer is needed, this is ${found#go}: https://go.dev/dl/" >&2
+if [ "$(printf '%s\n' "$version" "${found#go}" | sort -V | head -n 1)" != "$version" ]; then
+    echo "Go $version or newer is needed, this is ${found#go}: https://go.dev/dl/" >&2
     exit 1
 fi
 
-[ ${#missing[@]} -eq 0 ] && exit 0
-if ! have_command apt-get; then
+[ $((${#missing[@]} + ${#wanted[@]})) -eq 0 ] && exit 0
+root=()
+[ "$(id -u)" -eq 0 ] || root=(sudo)
+apt_get() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@"; }
+install() { # packages: installs them, with new lists of what there is if the old ones fail
+    have_command apt-get || return
+    echo "installing: $*"
+    apt_get install -y -q --no-install-recommends "$@" || { apt_get update -q && apt_get install -y -q --no-install-recommends "$@"; }
+}
+install "${missing[@]}" "${wanted[@]}" && exit 0
+if [ ${#wanted[@]} -ne 0 ]; then
+    echo "Some tests will be skipped without these packages, or what they are called on this system: ${wanted[*]}" >&2
+fi
+if [ ${#missing[@]} -ne 0 ] && ! install "${missing[@]}"; then
     echo "Please install these packages, or what they are called on this system: ${missing[*]}" >&2
     exit 1
 fi
-root=()
-[ "$(id -u)" -eq 0 ] || root=(sudo)
-install() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; }
-echo "installing: ${missing[*]}"
-install || { "${root[@]}" apt-get update -q && install; }

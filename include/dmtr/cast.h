@@ -8,6 +8,7 @@
 #ifndef DMTR_CAST_H
 #define DMTR_CAST_H
 
+#include <dmtr/sys/api.h>
 #include <dmtr/sys/gcc.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,7 +24,11 @@ DMTR_EXPORT int dmtr_ltosz(size_t *to, long from);
 DMTR_EXPORT int dmtr_ssztoi32(int32_t *to, ssize_t from);
 DMTR_EXPORT int dmtr_sztoi16(int16_t *to, size_t from);
 DMTR_EXPORT int dmtr_sztoi32(int32_t *to, size_t from);
+#if DMTR_API == 2019
 DMTR_EXPORT int dmtr_sztoint(int *to, size_t from);
+#else
+DMTR_EXPORT int dmtr_sztoi(int *to, size_t from);
+#endif
 DMTR_EXPORT int dmtr_sztol(long *to, size_t from);
 DMTR_EXPORT int dmtr_sztou(unsigned int *to, size_t from);
 DMTR_EXPORT int dmtr_sztou16(uint16_t *to, size_t from);

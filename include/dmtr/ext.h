@@ -23,7 +23,8 @@ extern "C" {
  * If the operation itself fails with ETIMEDOUT, qr_opcode tells the two apart: it is
  * DMTR_OPC_INVALID for a wait that has timed out.
  */
-DMTR_EXPORT int dmtr_wait_timeout(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt, uint64_t timeout_ns);
+DMTR_EXPORT int dmtr_wait_timeout(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt, uint64_t timeout_ns)
+    DMTR_VERSIONED(dmtr_wait_timeout);
 
 /*
  * dmtr_wait_any() that blocks for timeout_ns nanoseconds at most. With 0 it lets pending operations
@@ -34,7 +35,7 @@ DMTR_EXPORT int dmtr_wait_timeout(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt, uint
  *   as dmtr_wait_any()
  */
 DMTR_EXPORT int dmtr_wait_any_timeout(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts,
-                                      uint64_t timeout_ns);
+                                      uint64_t timeout_ns) DMTR_VERSIONED(dmtr_wait_any_timeout);
 
 /*
  * From now on no wait blocks, in any thread: one that finds nothing completed, or sleeps already,

@@ -7,14 +7,17 @@
  *   EPERM   dmtr_init() has not succeeded yet
  *   EINVAL  a queue descriptor that is zero or negative, or a NULL pointer
  *   ENOENT  a queue descriptor or token that is unknown, closed or dropped
- * Calls may be made from several threads, but not from signal handlers, and handlers must be
- * installed with SA_ONSTACK. A child process may use the library if it was forked before
- * dmtr_init() and calls that itself; one that is forked later gets EPERM from every call.
+ *   EBUSY   a signal handler calls that has interrupted its thread inside the library; the call
+ *           has no effect
+ * Calls may be made from several threads, and from signal handlers. A child process may use the
+ * library if it was forked before dmtr_init() and calls that itself; one that is forked later gets
+ * EPERM from every call.
  *
- * push, pop and accept start an operation and return a token at once. The operation goes on
- * whenever any thread is in dmtr_wait(), dmtr_wait_any(), dmtr_wait_all() or dmtr_poll(), whatever
- * token that thread asked for. Operations of one direction on one queue complete in the order in
- * which they were started. A token lives until a wait reports it or dmtr_drop() gives it up.
+ * push, pop, accept and (2020) connect start an operation and return a token at once. The operation
+ * goes on whenever any thread is in dmtr_wait(), dmtr_wait_any(), dmtr_wait_all() or dmtr_poll(),
+ * whatever token that thread asked for. Operations of one direction on one queue complete in the
+ * order in which they were started. A token lives until a wait reports it or dmtr_drop() gives it
+ * up.
  */
 #ifndef DMTR_LIBOS_H
 #define DMTR_LIBOS_H
@@ -106,19 +109,29 @@ DMTR_EXPORT int dmtr_bind(int qd, const struct sockaddr *saddr, socklen_t size);
 DMTR_EXPORT int dmtr_accept(dmtr_qtoken_t *qt_out, int qd);
 
 /*
- * Connects a socket and returns when that is done, so it blocks as connect(2) does; other queues
- * make progress meanwhile. On a UDP socket it sets the peer. After a failure the socket may be
- * tried again.
+ * Connects a socket; on a UDP socket it sets the peer. After a failure the socket may be tried
+ * again.
+ *
+ * In the generation of 2019 the call returns when that is done, so it blocks as connect(2) does;
+ * other queues make progress meanwhile. In that of 2020 it starts an operation and never blocks;
+ * the result has opcode DMTR_OPC_CONNECT and no value.
  *
  *   EPERM, EINVAL, ENOENT  see above; EPERM also if already connected, EINVAL also if the socket
  *            listens or size is too small
  *   ENOTSUP        not a socket
  *   EAFNOSUPPORT   the address is not AF_INET
+ *   ENOBUFS        the limit on tokens is reached
+ * 2020: from the token.
  *   ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES  as
  *            connect(2)
- *   ECANCELED      another thread closed the socket
+ *   ECANCELED      the socket was closed meanwhile
  */
+#if DMTR_API == 2019
 DMTR_EXPORT int dmtr_connect(int qd, const struct sockaddr *saddr, socklen_t size);
+#else
+DMTR_EXPORT int dmtr_connect(dmtr_qtoken_t *qt_out, int qd, const struct sockaddr *saddr, socklen_t size)
+    DMTR_VERSIONED(dmtr_connect);
+#endif
 
 /*
  * Opens a file as a queue; flags as open(2). The queue has one position, which starts at 0 and
@@ -177,7 +190,7 @@ DMTR_EXPORT int dmtr_is_qd_valid(int *flag_out, int qd);
  * EMSGSIZE (datagram too large for the network), ENOSPC and other errnos of write(2) for files,
  * other errnos of send(2) for sockets.
  */
-DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga);
+DMTR_EXPORT int dmtr_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga) DMTR_VERSIONED(dmtr_push);
 
 /*
  * Starts to receive one array. In message mode it is what the peer pushed in one call; in stream
@@ -224,7 +237,7 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence);
  *   EAGAIN  still pending
  *   the errno of the operation, with qr_opcode, qr_qd and qr_qt set
  */
-DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt);
+DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt) DMTR_VERSIONED(dmtr_poll);
 
 /*
  * Gives a token up. A pending operation is cancelled: a push not begun is not sent (one partly sent

@@ -14,7 +14,7 @@ extern "C" {
  *
  *   EINVAL  a NULL pointer (a NULL sga stores 0), or more than DMTR_SGARRAY_MAXSIZE segments
  */
-DMTR_EXPORT int dmtr_sgalen(size_t *len_out, const dmtr_sgarray_t *sga);
+DMTR_EXPORT int dmtr_sgalen(size_t *len_out, const dmtr_sgarray_t *sga) DMTR_VERSIONED(dmtr_sgalen);
 
 /*
  * Releases the heap block a pop returned, and leaves the array with sga_buf NULL and no segments.
@@ -22,7 +22,7 @@ DMTR_EXPORT int dmtr_sgalen(size_t *len_out, const dmtr_sgarray_t *sga);
  *
  *   EINVAL  sga is NULL
  */
-DMTR_EXPORT int dmtr_sgafree(dmtr_sgarray_t *sga);
+DMTR_EXPORT int dmtr_sgafree(dmtr_sgarray_t *sga) DMTR_VERSIONED(dmtr_sgafree);
 
 #ifdef __cplusplus
 }

@@ -2,30 +2,29 @@
  * Types of the queue API. Sizes and offsets are part of the ABI and are asserted by
  * tests/abi/abi_layout.c.
  *
- * Two generations of the API exist. This header describes the one of 2019, which is the default.
+ * The two generations of the API differ here, see sys/api.h: in that of 2020 an array has only one
+ * segment, results are smaller for that, and connecting is an operation with a token.
  */
 #ifndef DMTR_TYPES_H
 #define DMTR_TYPES_H
 
+#include <dmtr/sys/api.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#ifndef DMTR_API
-#define DMTR_API 2019
-#endif
-#if DMTR_API != 2019
-#error "DMTR_API: this libdmtr has the API generation 2019"
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Most segments one scatter-gather array can have. */
+#if DMTR_API == 2019
 #define DMTR_SGARRAY_MAXSIZE 3
+#else
+#define DMTR_SGARRAY_MAXSIZE 1
+#endif
 
 /* First word of a message-mode header, in network byte order on the wire. */
 #define DMTR_HEADER_MAGIC 0x10102010
@@ -51,6 +50,11 @@ typedef struct dmtr_sgaseg {
  * to the program (release it with free() or dmtr_sgafree()) and every segment points into it. In a
  * push, sga_buf is ignored by network and file queues and handed through untouched by memory
  * queues.
+ *
+ * 2020: what a program of 2019 has sent in several segments comes in one, with the bytes of all. An
+ * array that another part of the same process, built for 2019, has put together and pushed to a
+ * memory queue cannot be given so: the pop fails with EMSGSIZE, and its result has that array's
+ * sga_buf and no segments.
  */
 typedef struct dmtr_sgarray {
     void *sga_buf;
@@ -63,13 +67,18 @@ typedef enum dmtr_opcode {
     DMTR_OPC_INVALID = 0,
     DMTR_OPC_PUSH = 1,
     DMTR_OPC_POP = 2,
-    DMTR_OPC_ACCEPT = 3
+    DMTR_OPC_ACCEPT = 3,
+#if DMTR_API >= 2020
+    DMTR_OPC_CONNECT = 4,
+#endif
 } dmtr_opcode_t;
 
 typedef struct dmtr_accept_result {
     int qd;                  /* queue of the new connection */
     struct sockaddr_in addr; /* its peer */
-    socklen_t len;           /* bytes used in addr */
+#if DMTR_API == 2019
+    socklen_t len; /* bytes used in addr */
+#endif
 } dmtr_accept_result_t;
 
 /* What a completed operation reports. */
@@ -80,7 +89,7 @@ typedef struct dmtr_qresult {
     union {
         dmtr_sgarray_t sga;        /* push: the array given; pop: the array received */
         dmtr_accept_result_t ares; /* accept */
-    } qr_value;
+    } qr_value;                    /* connect: nothing, all zero */
 } dmtr_qresult_t;
 
 /*

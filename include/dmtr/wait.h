@@ -1,7 +1,8 @@
 /*
  * Waiting for tokens. How a wait passes the time (spinning, blocking, or first one then the other)
  * is configured; see `wait` in docs/configuration.md. Signal handlers run during a wait, and the
- * wait goes on after them.
+ * wait goes on after them; only dmtr_stop(), see ext.h, makes it return EINTR. All give EBUSY as
+ * libos.h says.
  */
 #ifndef DMTR_WAIT_H
 #define DMTR_WAIT_H
@@ -22,7 +23,7 @@ extern "C" {
  *   ENOENT  the token is unknown or dropped
  *   the errno of the operation, with qr_opcode, qr_qd and qr_qt set
  */
-DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt);
+DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt) DMTR_VERSIONED(dmtr_wait);
 
 /*
  * Blocks until one of num_qts tokens completes, whether it succeeded or failed; reports and drops
@@ -37,7 +38,8 @@ DMTR_EXPORT int dmtr_wait(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt);
  *           tokens are checked bit by bit while waiting.
  *   the errno of the operation, with qr_opcode, qr_qd, qr_qt and *ready_offset set
  */
-DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts);
+DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts)
+    DMTR_VERSIONED(dmtr_wait_any);
 
 /*
  * Blocks until all tokens have completed and drops them. qr_out is NULL or an array of num_qts
@@ -46,7 +48,7 @@ DMTR_EXPORT int dmtr_wait_any(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qt
  *
  *   EPERM, EINVAL, ENOENT  as dmtr_wait_any()
  */
-DMTR_EXPORT int dmtr_wait_all(dmtr_qresult_t *qr_out, dmtr_qtoken_t *qts, int num_qts);
+DMTR_EXPORT int dmtr_wait_all(dmtr_qresult_t *qr_out, dmtr_qtoken_t *qts, int num_qts) DMTR_VERSIONED(dmtr_wait_all);
 
 #ifdef __cplusplus
 }

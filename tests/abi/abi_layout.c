@@ -1,6 +1,7 @@
-/* The binary contract: sizes, offsets, constants and prototypes of the headers. Built as C99 and as C++11. */
+/* The binary contract: sizes, offsets, constants and prototypes of the headers. Built as C99 and as C++11, for both generations. */
 #include <dmtr/annot.h>
 #include <dmtr/cast.h>
+#include <dmtr/ext.h>
 #include <dmtr/fail.h>
 #include <dmtr/latency.h>
 #include <dmtr/libos.h>
@@ -22,6 +23,8 @@ static void expect(const char *what, unsigned long long got, unsigned long long 
 }
 
 #define EXPECT(value, want) expect(#value, (unsigned long long)(value), want)
+/* With the value of the generation of 2019, and that of 2020. */
+#define EXPECT_BY_API(value, old_value, new_value) EXPECT(value, DMTR_API == 2019 ? old_value : new_value)
 #define EXPECT_UNSIGNED(type) EXPECT((type)-1 > (type)1, 1)
 
 static void check_layout(void)
@@ -33,18 +36,20 @@ static void check_layout(void)
     EXPECT(offsetof(dmtr_sgaseg_t, sgaseg_buf), 0);
     EXPECT(offsetof(dmtr_sgaseg_t, sgaseg_len), 8);
 
-    EXPECT(sizeof(dmtr_sgarray_t), 80);
+    EXPECT_BY_API(sizeof(dmtr_sgarray_t), 80, 48);
     EXPECT(offsetof(dmtr_sgarray_t, sga_buf), 0);
     EXPECT(offsetof(dmtr_sgarray_t, sga_numsegs), 8);
     EXPECT(offsetof(dmtr_sgarray_t, sga_segs), 16);
-    EXPECT(offsetof(dmtr_sgarray_t, sga_addr), 64);
+    EXPECT_BY_API(offsetof(dmtr_sgarray_t, sga_addr), 64, 32);
 
-    EXPECT(sizeof(dmtr_accept_result_t), 24);
+    EXPECT_BY_API(sizeof(dmtr_accept_result_t), 24, 20);
     EXPECT(offsetof(dmtr_accept_result_t, qd), 0);
     EXPECT(offsetof(dmtr_accept_result_t, addr), 4);
+#if DMTR_API == 2019
     EXPECT(offsetof(dmtr_accept_result_t, len), 20);
+#endif
 
-    EXPECT(sizeof(dmtr_qresult_t), 96);
+    EXPECT_BY_API(sizeof(dmtr_qresult_t), 96, 64);
     EXPECT(offsetof(dmtr_qresult_t, qr_opcode), 0);
     EXPECT(offsetof(dmtr_qresult_t, qr_qd), 4);
     EXPECT(offsetof(dmtr_qresult_t, qr_qt), 8);
@@ -75,29 +80,35 @@ static void check_fields(void)
     dmtr_accept_result_t *ares = &qr.qr_value.ares;
     int *ares_qd = &ares->qd;
     struct sockaddr_in *ares_addr = &ares->addr;
-    socklen_t *ares_len = &ares->len;
     dmtr_header_t header;
     uint32_t *words[3];
     words[0] = &header.h_magic;
     words[1] = &header.h_bytes;
     words[2] = &header.h_sgasegs;
 
-    EXPECT(sizeof sga.sga_segs / sizeof *seg, 3);
+#if DMTR_API == 2019
+    socklen_t *ares_len = &ares->len;
+    DMTR_UNUSEDARG(ares_len);
+#endif
+
+    EXPECT_BY_API(sizeof sga.sga_segs / sizeof *seg, 3, 1);
     DMTR_UNUSEDARG(buf), DMTR_UNUSEDARG(seg_buf), DMTR_UNUSEDARG(seg_len), DMTR_UNUSEDARG(numsegs), DMTR_UNUSEDARG(addr);
     DMTR_UNUSEDARG(opcode), DMTR_UNUSEDARG(qd), DMTR_UNUSEDARG(qt), DMTR_UNUSEDARG(qr_sga), DMTR_UNUSEDARG(ares_qd);
-    DMTR_UNUSEDARG(ares_addr), DMTR_UNUSEDARG(ares_len), DMTR_UNUSEDARG(words);
+    DMTR_UNUSEDARG(ares_addr), DMTR_UNUSEDARG(words);
 }
 
 static void check_constants(void)
 {
-    EXPECT(DMTR_API, 2019);
-    EXPECT(DMTR_SGARRAY_MAXSIZE, 3);
+    EXPECT_BY_API(DMTR_SGARRAY_MAXSIZE, 3, 1);
     EXPECT(DMTR_HEADER_MAGIC, 0x10102010);
     EXPECT(QT2QD(UINT64_C(0x4000000700000009)), 0x40000007);
     EXPECT(DMTR_OPC_INVALID, 0);
     EXPECT(DMTR_OPC_PUSH, 1);
     EXPECT(DMTR_OPC_POP, 2);
     EXPECT(DMTR_OPC_ACCEPT, 3);
+#if DMTR_API == 2020
+    EXPECT(DMTR_OPC_CONNECT, 4);
+#endif
 }
 
 /* Compiles only if each function has the prototype of the contract. */
@@ -116,7 +127,11 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_listen, int, (int, int));
     PROTOTYPE(dmtr_bind, int, (int, const struct sockaddr *, socklen_t));
     PROTOTYPE(dmtr_accept, int, (dmtr_qtoken_t *, int));
+#if DMTR_API == 2019
     PROTOTYPE(dmtr_connect, int, (int, const struct sockaddr *, socklen_t));
+#else
+    PROTOTYPE(dmtr_connect, int, (dmtr_qtoken_t *, int, const struct sockaddr *, socklen_t));
+#endif
     PROTOTYPE(dmtr_open, int, (int *, const char *, int));
     PROTOTYPE(dmtr_open2, int, (int *, const char *, int, mode_t));
     PROTOTYPE(dmtr_creat, int, (int *, const char *, mode_t));
@@ -132,6 +147,11 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_wait, int, (dmtr_qresult_t *, dmtr_qtoken_t));
     PROTOTYPE(dmtr_wait_any, int, (dmtr_qresult_t *, int *, dmtr_qtoken_t *, int));
     PROTOTYPE(dmtr_wait_all, int, (dmtr_qresult_t *, dmtr_qtoken_t *, int));
+
+    PROTOTYPE(dmtr_wait_timeout, int, (dmtr_qresult_t *, dmtr_qtoken_t, uint64_t));
+    PROTOTYPE(dmtr_wait_any_timeout, int, (dmtr_qresult_t *, int *, dmtr_qtoken_t *, int, uint64_t));
+    PROTOTYPE(dmtr_stop, int, (void));
+    PROTOTYPE(dmtr_resume, int, (void));
 
     PROTOTYPE(dmtr_sgalen, int, (size_t *, const dmtr_sgarray_t *));
     PROTOTYPE(dmtr_sgafree, int, (dmtr_sgarray_t *));
@@ -156,7 +176,11 @@ static void check_utility_prototypes(void)
     PROTOTYPE(dmtr_ssztoi32, int, (int32_t *, ssize_t));
     PROTOTYPE(dmtr_sztoi16, int, (int16_t *, size_t));
     PROTOTYPE(dmtr_sztoi32, int, (int32_t *, size_t));
+#if DMTR_API == 2019
     PROTOTYPE(dmtr_sztoint, int, (int *, size_t));
+#else
+    PROTOTYPE(dmtr_sztoi, int, (int *, size_t));
+#endif
     PROTOTYPE(dmtr_sztol, int, (long *, size_t));
     PROTOTYPE(dmtr_sztou, int, (unsigned int *, size_t));
     PROTOTYPE(dmtr_sztou16, int, (uint16_t *, size_t));

@@ -14,11 +14,12 @@ try() { # name, libraries after those of the library, compiler and its flags
         -l:libdmtr-libos-posix.so -l:libdmtr-latency.a -l:libdmtr-libos-common.a $libraries || { echo "$name does not link"; exit 1; }
     for now in "" 1; do
         got=$(LD_BIND_NOW=$now "./$name" 2> err) || { echo "$name fails (LD_BIND_NOW=$now):"; cat err; exit 1; }
-        [ "$got" = "libdmtr.so posix" ] || { echo "$name got '$got'"; exit 1; }
+        [ "$got" = "libdmtr.so.1 posix" ] || { echo "$name got '$got'"; exit 1; }
     done
 }
 
 try c -lstdc++ "$CC" -std=c99
+try c-2020 -lstdc++ "$CC" -std=c99 -DDMTR_API=2020
 try c++ -lstdc++ "$CXX" -std=c++11 -x c++
 if echo '#include <boost/chrono.hpp>
 int main() { return boost::chrono::steady_clock::now().time_since_epoch().count() == 0; }' |

@@ -1,4 +1,5 @@
-# A selector makes its libOS the default, whether linked or preloaded; every call ends up in libdmtr.so; and DMTR_LIBOS wins over it.
+# A selector makes its libOS the default, whether linked or preloaded; every call ends up in libdmtr.so; and DMTR_LIBOS wins over it. One
+# whose libOS is not built makes dmtr_init fail with ENODEV and one line that says so.
 set -u
 here=$(dirname "$0")
 tmp=$(mktemp -d)
@@ -14,7 +15,7 @@ build() { # program, libraries and flags
 }
 # The calls of a program that are bound elsewhere than in libdmtr.so.
 strays() {
-    LD_DEBUG=bindings "$@" 2>&1 | grep -P 'symbol `dmtr_(?!default_libos)' | tee calls | grep -v ' to [^ ]*/libdmtr\.so \['
+    LD_DEBUG=bindings "$@" 2>&1 | grep -P 'symbol `dmtr_(?!default_libos)' | tee calls | grep -v ' to [^ ]*/libdmtr\.so\.1 \['
     grep -q dmtr_init calls || fail "no bindings seen"
 }
 
@@ -23,8 +24,8 @@ build linked -l:libdmtr-libos-posix.so
 build both -l:libdmtr-libos-posix.so -ldmtr
 for program in ./direct ./linked ./both; do
     for preload in "" "$selector"; do
-        want="libdmtr.so posix"
-        [ "$program$preload" = ./direct ] && want="libdmtr.so none"
+        want="libdmtr.so.1 posix"
+        [ "$program$preload" = ./direct ] && want="libdmtr.so.1 none"
         got=$(LD_PRELOAD=$preload $program 2> err) || fail "$program, preloaded '$preload': $(cat err)"
         [ "$got" = "$want" ] || fail "$program, preloaded '$preload': '$got', expected '$want'"
         stray=$(LD_PRELOAD=$preload strays $program)
@@ -38,3 +39,30 @@ echo 'const char dmtr_default_libos[] = "nosuch";' > nosuch.c
 LD_PRELOAD=./nosuch.so ./direct > /dev/null 2> err && fail "the default libOS is not asked for"
 grep -q nosuch err || fail "not named: $(cat err)"
 LD_PRELOAD=./nosuch.so DMTR_LIBOS=posix ./direct > /dev/null 2> err || fail "DMTR_LIBOS does not win: $(cat err)"
+
+# Selectors for libOSes that are not built.
+cat > init.c << 'EOF'
+#include <dmtr/libos.h>
+int main(void) { return dmtr_init(0, 0); }
+EOF
+ENODEV=19
+# refused NAME LIBOS PROGRAM: it gets ENODEV and one line that names the selector, the libOS and the way out.
+refused() {
+    $3 > out 2> err
+    [ $? -eq $ENODEV ] || fail "$*: not ENODEV: $(cat out err)"
+    [ "$(cat out err | wc -l)" -eq 1 ] || fail "$*: more or less than a line: $(cat out err)"
+    for word in "libOS $2" "libdmtr-libos-$1.so" "not built" "DMTR_LIBOS" "posix"; do
+        grep -qF "$word" err || fail "$*: '$word' is missing in $(cat err)"
+    done
+}
+build_init() { "$CC" -I"$DMTR_INCLUDE_DIR" init.c -L"$DMTR_LIB_DIR" "$1" -o "$2" || fail "$2 does not link"; }
+build_init -ldmtr ./init
+build_init -l:libdmtr-libos-posix.so ./init-posix
+for pair in dpdk:dpdk lwip:dpdk rdma:rdma spdk:spdk; do
+    name=${pair%:*} libos=${pair#*:}
+    build_init -l:libdmtr-libos-$name.so ./init-$name
+    refused $name $libos ./init-$name
+    LD_PRELOAD=$DMTR_LIB_DIR/libdmtr-libos-$name.so refused $name $libos ./init
+    LD_PRELOAD=$DMTR_LIB_DIR/libdmtr-libos-$name.so refused $name $libos ./init-posix # the first one counts
+    DMTR_LIBOS=posix ./init-$name 2> err || fail "$name: DMTR_LIBOS does not win: $(cat err)"
+done

@@ -1,0 +1,3 @@
+/* abi_layout.c for the generation of 2020. */
+#define DMTR_API 2020
+#include "abi_layout.c"
