@@ -30,7 +30,8 @@ type tcp struct {
 	dec     framing.Decoder // message mode: the message under way
 	prefix  [3]byte         // auto mode: bytes that may be the beginning of the magic
 	nprefix int
-	spill   []byte    // received, but beyond what the pops so far wanted; the end of a buffer of LibOS.spills
+	spill   []byte    // received, but beyond what the pops so far wanted: one of LibOS.spills
+	spillAt int       // what of it the pops have had since
 	ended   abi.Errno // why nothing more can be received
 }
 

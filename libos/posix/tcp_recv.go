@@ -217,7 +217,7 @@ func (t *tcp) popBytes(p []byte) int {
 // keep stores bytes that no pop has wanted yet.
 func (t *tcp) keep(p []byte) {
 	if len(p) > 0 {
-		t.spill = append(t.os.getSpill(), p...)
+		t.spill, t.spillAt = append(t.os.getSpill(), p...), 0
 	}
 }
 
@@ -225,11 +225,11 @@ func (t *tcp) keep(p []byte) {
 func (t *tcp) unspill() {
 	buf := t.spill
 	t.spill = nil
-	left := t.serve(buf)
+	left := t.serve(buf[t.spillAt:])
 	if len(left) == 0 {
 		t.os.putSpill(buf)
 	} else {
-		t.spill = left
+		t.spill, t.spillAt = buf, len(buf)-len(left)
 	}
 }
 
