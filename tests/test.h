@@ -118,6 +118,18 @@ static inline int test_listen(struct sockaddr_in *addr)
     return qd;
 }
 
+/* Connects a queue and returns how that ended, in both generations of the API. */
+static inline int test_connect(int qd, const struct sockaddr_in *addr)
+{
+#if DMTR_API == 2019
+    return dmtr_connect(qd, (const struct sockaddr *)addr, sizeof *addr);
+#else
+    dmtr_qtoken_t qt = 0;
+    int rc = dmtr_connect(&qt, qd, (const struct sockaddr *)addr, sizeof *addr);
+    return rc != 0 ? rc : dmtr_wait(NULL, qt);
+#endif
+}
+
 /* Connects a new queue *client to the listener and accepts the other end as *server. */
 static inline void test_tcp_connect(int listener, const struct sockaddr_in *addr, int *client, int *server)
 {
@@ -125,7 +137,7 @@ static inline void test_tcp_connect(int listener, const struct sockaddr_in *addr
     dmtr_qresult_t qr;
     CHECK_ERR(dmtr_accept(&qt, listener), 0);
     CHECK_ERR(dmtr_socket(client, AF_INET, SOCK_STREAM, 0), 0);
-    CHECK_ERR(dmtr_connect(*client, (const struct sockaddr *)addr, sizeof *addr), 0);
+    CHECK_ERR(test_connect(*client, addr), 0);
     CHECK_ERR(dmtr_wait(&qr, qt), 0);
     CHECK_EQ(qr.qr_opcode, DMTR_OPC_ACCEPT);
     *server = qr.qr_value.ares.qd;

@@ -1,0 +1,3 @@
+/* drop.c for the generation of 2020. */
+#define DMTR_API 2020
+#include "drop.c"

@@ -1,0 +1,3 @@
+/* wait_all.c for the generation of 2020. */
+#define DMTR_API 2020
+#include "wait_all.c"
