@@ -86,7 +86,7 @@ int hot_pop(dmtr_qtoken_t *qt_out, int qd)
     struct dmtr_token *t = token_start(qd, DMTR_OPC_POP);
     memset(&t->result.qr_value.sga, 0, sizeof t->result.qr_value.sga);
     t->err = 0;
-    __atomic_store_n(&t->state, TOKEN_PENDING, __ATOMIC_RELEASE);
+    t->state = TOKEN_PENDING;
     p->pop = token_index(t);
     p->want = dmtr_ctl->max_pop;
     *qt_out = t->result.qr_qt;

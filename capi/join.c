@@ -50,9 +50,8 @@ int dmtr_join(struct array2019 *sga)
         memmove((char *)sga->segs[0].sgaseg_buf + len, sga->segs[i].sgaseg_buf, sga->segs[i].sgaseg_len);
         len += sga->segs[i].sgaseg_len;
     }
-    /* In this order, since dmtr_poll() of another thread may copy the array meanwhile. */
     sga->segs[0].sgaseg_len = len;
-    __atomic_store_n(&sga->numsegs, 1, __ATOMIC_RELEASE);
+    sga->numsegs = 1;
     return 0;
 }
 

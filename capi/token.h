@@ -1,7 +1,4 @@
-/*
- * Token records as the front sees them. All but token_find and token_done are called with the lock
- * held.
- */
+/* Token records as the front sees them. All of this is for callers that hold the lock. */
 #ifndef DMTR_TOKEN_H
 #define DMTR_TOKEN_H
 
@@ -27,14 +24,14 @@ static inline struct dmtr_token *token_find(dmtr_qtoken_t qt)
     if (DMTR_UNLIKELY(chunk == NULL))
         return NULL;
     struct dmtr_token *t = &chunk[i & (CHUNK_TOKENS - 1)];
-    if (DMTR_UNLIKELY(t->result.qr_qt != qt || __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == TOKEN_FREE))
+    if (DMTR_UNLIKELY(t->result.qr_qt != qt || t->state == TOKEN_FREE))
         return NULL;
     return t;
 }
 
 static inline int token_done(const struct dmtr_token *t)
 {
-    return __atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == TOKEN_DONE;
+    return t->state == TOKEN_DONE;
 }
 
 static inline void list_append(struct dmtr_list *l, struct dmtr_token *t)
@@ -93,7 +90,7 @@ static inline void token_complete(struct dmtr_token *t, uint32_t err)
     t->err = err;
     t->seq = ++dmtr_ctl->seq;
     list_append(&dmtr_ctl->ready, t);
-    __atomic_store_n(&t->state, TOKEN_DONE, __ATOMIC_RELEASE);
+    t->state = TOKEN_DONE;
 }
 
 /* Moves a completed token that no array held to the parked list. */
@@ -101,14 +98,14 @@ static inline void token_park(struct dmtr_token *t)
 {
     list_unlink(&dmtr_ctl->ready, t);
     list_append(&dmtr_ctl->parked, t);
-    __atomic_fetch_or(&t->flags, FLAG_PARKED, __ATOMIC_RELAXED); /* dmtr_poll sets a flag without the lock */
+    t->flags |= FLAG_PARKED;
 }
 
 /* Frees the record of a completed token whose result has been handed out. */
 static inline void token_release(struct dmtr_token *t)
 {
     list_unlink(t->flags & FLAG_PARKED ? &dmtr_ctl->parked : &dmtr_ctl->ready, t);
-    __atomic_store_n(&t->state, TOKEN_FREE, __ATOMIC_RELEASE);
+    t->state = TOKEN_FREE;
     list_append(&dmtr_ctl->free, t);
 }
 

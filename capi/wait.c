@@ -230,27 +230,32 @@ DMTR_EXPORT int dmtr_drop(dmtr_qtoken_t qt)
     return rc;
 }
 
-DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+/* Reports a completed token, which stays. */
+static int show(struct dmtr_token *t, dmtr_qresult_t *qr_out)
 {
-    ENTER_API();
-    struct dmtr_token *t = token_find(qt);
-    if (t == NULL)
-        return no_result(ENOENT, qt, qr_out);
-    if (DMTR_UNLIKELY(!token_done(t))) {
-        uint64_t seq = dmtr_enter();
-        drive(1);
-        dmtr_leave(seq);
-        if (token_find(qt) == NULL)
-            return no_result(ENOENT, qt, qr_out);
-        if (!token_done(t))
-            return EAGAIN;
-    }
     if (qr_out != NULL) {
-        if (!(__atomic_load_n(&t->flags, __ATOMIC_RELAXED) & FLAG_SEEN))
-            __atomic_fetch_or(&t->flags, FLAG_SEEN, __ATOMIC_RELAXED);
+        t->flags |= FLAG_SEEN;
         *qr_out = t->result;
     }
     return (int)t->err;
+}
+
+DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
+{
+    ENTER_API();
+    uint64_t seq = dmtr_enter();
+    struct dmtr_token *t = token_find(qt);
+    int pending = t != NULL && !token_done(t);
+    if (pending) {
+        drive(1);
+        t = token_find(qt);
+    }
+    int rc = t == NULL ? no_result(ENOENT, qt, qr_out) : token_done(t) ? show(t, qr_out) : EAGAIN;
+    if (pending)
+        dmtr_leave(seq);
+    else
+        dmtr_unlock();
+    return rc;
 }
 
 /* One call of wait_any. */

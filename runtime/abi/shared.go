@@ -87,7 +87,7 @@ const (
 )
 
 // Control is the state shared with the C front (struct dmtr_control in capi/shared.h). All of it is read and written
-// under the front's lock, but for Want, which asks the holder to let go, and the token records' State.
+// under the front's lock, but for Want, which asks the holder to let go.
 type Control struct {
 	Seq      uint64 // completions so far
 	Want     uint32 // threads that wait for the lock

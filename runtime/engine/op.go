@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
@@ -55,7 +54,7 @@ func (op *Op) Complete(err abi.Errno) {
 	ctl.Seq++
 	rec.Seq = ctl.Seq
 	op.eng.append(&ctl.Ready, rec)
-	atomic.StoreUint32(&rec.State, abi.TokenDone)
+	rec.State = abi.TokenDone
 }
 
 // Popped completes a pop with an array whose block the program will own. stream says that the array is a range of

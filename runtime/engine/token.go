@@ -72,7 +72,7 @@ func (e *Engine) start(d *desc, opc abi.Opcode) *Op {
 	rec.Result.Opcode = opc
 	rec.Result.QD = d.qd
 	rec.Result.QT = uint64(d.qd)<<32 | uint64((uint32(rec.Result.QT) + 1<<abi.IndexBits)) // the next generation of the index
-	atomic.StoreUint32(&rec.State, abi.TokenPending)
+	rec.State = abi.TokenPending
 	return op
 }
 
@@ -100,7 +100,7 @@ func (e *Engine) release(rec *abi.Token) {
 			e.discard(&rec.Result, rec.Flags)
 		}
 	}
-	atomic.StoreUint32(&rec.State, abi.TokenFree)
+	rec.State = abi.TokenFree
 	e.append(&e.ctl.Free, rec)
 }
 
