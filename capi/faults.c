@@ -50,23 +50,37 @@ static void set(int sig, const struct action *wanted)
     sys_call(SYS_rt_sigaction, sig, (long)wanted, 0, sizeof wanted->mask, 0, 0);
 }
 
+/* Calls a handler in the way that its flags ask for. */
+static void call(struct action *action, int sig, siginfo_t *info, void *context)
+{
+    struct action now = *action;
+    if (now.flags & SA_RESETHAND)
+        *action = (struct action){.flags = 0};
+    uint64_t own = 1ULL << (sig - 1);
+    sys_call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&now.mask, 0, sizeof now.mask, 0, 0);
+    if (now.flags & SA_NODEFER)
+        sys_call(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&own, 0, sizeof own, 0, 0);
+    if (now.flags & SA_SIGINFO)
+        now.handler.with_info(sig, info, context);
+    else
+        now.handler.plain(sig);
+}
+
 /* Lets a signal do what the program had arranged for when it loaded the library. */
 static void to_program(int sig, siginfo_t *info, void *context)
 {
-    const struct action *old = &programs[sig];
+    struct action *old = &programs[sig];
     if (old->handler.plain == SIG_IGN && info->si_code <= 0)
         return;
-    if (old->handler.plain == SIG_DFL || old->handler.plain == SIG_IGN) {
-        /* A fault happens again on return, and ends the process. */
-        static const struct action end;
-        set(sig, &end);
-        if (info->si_code <= 0)
-            sys_call(SYS_tgkill, getpid(), gettid(), sig, 0, 0, 0);
-    } else if (old->flags & SA_SIGINFO) {
-        old->handler.with_info(sig, info, context);
-    } else {
-        old->handler.plain(sig);
+    if (old->handler.plain != SIG_DFL && old->handler.plain != SIG_IGN) {
+        call(old, sig, info, context);
+        return;
     }
+    /* A fault happens again on return, and ends the process. */
+    static const struct action end;
+    set(sig, &end);
+    if (info->si_code <= 0)
+        sys_call(SYS_tgkill, getpid(), gettid(), sig, 0, 0, 0);
 }
 
 /* Where Go hands on what did not happen in its code. */
