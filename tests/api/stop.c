@@ -185,12 +185,12 @@ static void full_close(struct full *f)
     CHECK(close(f->listener) == 0);
 }
 
-static volatile sig_atomic_t handled;
+static int handled; /* atomic: 1 once the handler has run, -1 if it failed */
 
 static void stop_in_handler(int sig)
 {
     (void)sig;
-    handled = dmtr_stop() == 0 ? 1 : -1;
+    __atomic_store_n(&handled, dmtr_stop() == 0 ? 1 : -1, __ATOMIC_RELEASE);
 }
 
 enum source { FROM_THREAD, FROM_HANDLER, FROM_SLEEPER };
@@ -198,14 +198,14 @@ enum source { FROM_THREAD, FROM_HANDLER, FROM_SLEEPER };
 static void stop_from(enum source source, pthread_t sleeper)
 {
     struct actor a = {ACT_STOP, 0, -1, 0, 0};
-    handled = 0;
+    __atomic_store_n(&handled, 0, __ATOMIC_RELEASE);
     if (source == FROM_THREAD) {
         start_thread(&a.thread, act_later, &a);
         join_thread(a.thread);
         return;
     }
     CHECK_EQ(source == FROM_SLEEPER ? pthread_kill(sleeper, SIGUSR1) : raise(SIGUSR1), 0);
-    while (handled == 0)
+    while (__atomic_load_n(&handled, __ATOMIC_ACQUIRE) == 0)
         usleep(100);
     CHECK_EQ(handled, 1);
 }
