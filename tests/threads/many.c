@@ -7,11 +7,12 @@
 
 #include <dirent.h>
 
-enum { THREADS = 60, GENERATIONS = 3, ROUNDS = 8 };
+enum { THREADS = 60, GENERATIONS = 3 };
 
 static pthread_barrier_t start;
 static struct sockaddr_in addr;
 static int listener, started;
+static uint32_t rounds;
 
 static int count_fds(void)
 {
@@ -119,8 +120,8 @@ static void *worker(void *arg)
     fclose(temporary);
     a = q_udp(&a_addr);
     b = q_udp(&b_addr);
-    for (uint32_t i = 0; i < ROUNDS; i++) {
-        uint32_t seed = id * ROUNDS + i;
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint32_t seed = id * rounds + i;
         in_memory(memory, seed);
         over_tcp(seed);
         over_udp(a, b, &b_addr, seed);
@@ -149,6 +150,7 @@ int main(void)
 {
     int fds = 0;
     test_watchdog();
+    rounds = test_scaled(8);
     run(8, start_library);
     CHECK_EQ(started, 1);
     listener = test_listen(&addr);
