@@ -11,6 +11,17 @@
 
 enum { FORKS = 1000, ECHO_THREADS = 1, PAGE = 4096, MAX_RANGES = 4000, FULL_EVERY = 250 };
 
+#define LARGEST ((uintptr_t)1 << 30) /* larger is what AddressSanitizer keeps its books in */
+
+#ifdef __SANITIZE_ADDRESS__
+/* Of memory that has been freed it keeps 256 MiB otherwise, and all children would touch that. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=4";
+}
+#endif
+
 /* ---- memory of this process, listed without allocating any ---- */
 
 struct range {
@@ -59,7 +70,7 @@ static int list_memory(struct ranges *r)
         range.to = hex(&p);
         modes = p + 1;
         range.writable = modes[1] == 'w' && modes[3] == 'p';
-        if (modes[0] == 'r' && memmem(p, (size_t)(end - p), "[v", 2) == NULL && r->n < MAX_RANGES)
+        if (modes[0] == 'r' && range.to - range.from < LARGEST && memmem(p, (size_t)(end - p), "[v", 2) == NULL && r->n < MAX_RANGES)
             r->all[r->n++] = range;
         p = end + 1;
     }
@@ -72,7 +83,7 @@ static int existing(int pagemap, uintptr_t at, size_t n, uint64_t *out)
     return pread(pagemap, out, n * sizeof *out, (off_t)(at / PAGE * sizeof *out)) == (ssize_t)(n * sizeof *out);
 }
 
-static void touch_page(uintptr_t at, int writable)
+__attribute__((noinline, no_sanitize_address)) static void touch_page(uintptr_t at, int writable)
 {
     volatile char *p = (volatile char *)at;
     char c = *p;
