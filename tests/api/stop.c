@@ -90,6 +90,7 @@ static void test_resumed(void)
     CHECK_ERR(dmtr_wait(NULL, qt), EINTR);
     CHECK_ERR(dmtr_resume(), 0);
     CHECK_ERR(dmtr_resume(), 0);
+    sleeps_quietly(qt);
     for (int i = 0; i < 3; i++) {
         struct actor a = {ACT_PUSH, qd, -1, qt, 0};
         uint64_t from = now_ns();

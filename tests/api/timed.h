@@ -27,6 +27,21 @@ static inline uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Checks that a wait for a token that stays pending uses no processor, unless waits spin. */
+static inline void sleeps_quietly(dmtr_qtoken_t qt)
+{
+    uint64_t least = UINT64_MAX;
+    if (strcmp(getenv("DMTR_WAIT"), "spin") == 0)
+        return;
+    for (int i = 0; i < 3 && least > 40 * MS; i++) {
+        uint64_t before = cpu_ns(), used;
+        CHECK_ERR(dmtr_wait_timeout(NULL, qt, 150 * MS), ETIMEDOUT);
+        used = cpu_ns() - before;
+        least = used < least ? used : least;
+    }
+    CHECK(least <= 40 * MS);
+}
+
 /* What another thread does to a queue and its token after a while. */
 enum act { ACT_PUSH, ACT_CLOSE, ACT_DROP, ACT_SEND, ACT_STOP };
 
