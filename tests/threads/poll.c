@@ -4,7 +4,7 @@
  */
 #include "api/timed.h"
 
-enum { POLLERS = 3, TOKENS = 100000 };
+enum { POLLERS = 2, TOKENS = 50000 };
 
 static dmtr_qtoken_t current;
 static int over;
@@ -56,8 +56,6 @@ int main(void)
         dmtr_qtoken_t qt = q_start_pop(qd);
         push_for(qd, qt);
         __atomic_store_n(&current, qt, __ATOMIC_RELEASE);
-        if (i % 16 == 0)
-            usleep(i % 64 == 0 ? 50 : 0);
         CHECK_ERR(i % 3 == 0 ? dmtr_drop(qt) : dmtr_wait(&qr, qt), 0);
         if (i % 3 == 0) { /* what was not seen goes to the next pop */
             int err = dmtr_wait_timeout(&qr, q_start_pop(qd), 0);
