@@ -17,7 +17,7 @@ GO ?= go
 LIBOS_SELECTORS := posix dpdk lwip rdma spdk
 
 LIB := build/lib
-ASAN_LIB := build/asan/lib
+SANITIZED := $(patsubst %,build/%/lib/libdmtr.so,asan tsan race)
 OBJ := build/obj
 ARCHIVES := $(LIB)/libdmtr-libos-common.a $(LIB)/libdmtr-latency.a
 SELECTORS := $(LIBOS_SELECTORS:%=$(LIB)/libdmtr-libos-%.so)
@@ -46,12 +46,19 @@ lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES)
 
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
 # Here the plain name is the file and the SONAME the link; once installed it is the usual way round.
-$(LIB)/libdmtr.so $(ASAN_LIB)/libdmtr.so: FORCE
+$(LIB)/libdmtr.so $(SANITIZED): FORCE
 	@mkdir -p $(@D) $(OBJ)/$(@D)
 	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-X runtime.godebugDefault=$(GODEBUG_DEFAULT) -extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
 	@cmp -s $(OBJ)/$@ $@ || install -m 755 $(OBJ)/$@ $@
 	@test -L $(@D)/$(SONAME) || ln -s $(@F) $(@D)/$(SONAME)
-$(ASAN_LIB)/libdmtr.so: GO_BUILD_FLAGS := -asan
+
+# AddressSanitizer sees all of the library, ThreadSanitizer its C, and Go's race detector its Go.
+build/asan/lib/libdmtr.so: GO_BUILD_FLAGS := -asan
+build/tsan/lib/libdmtr.so: CGO_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
+build/tsan/lib/libdmtr.so: export CGO_LDFLAGS := -fsanitize=thread
+build/race/lib/libdmtr.so: GO_BUILD_FLAGS := -race
+# The race detector knows the variables of Go only at low addresses, where ld.so puts this if the program is not a PIE.
+build/race/lib/libdmtr.so: EXTLD += -Wl,-Ttext-segment=0x8000000
 
 $(OBJ)/exports.h: $(LIB)/libdmtr.so | $(OBJ)
 	nm -D --defined-only --with-symbol-versions $< | awk '$$2 == "T" {printf "FUNCTION(%d, \"%s\")\n", ++n, $$3}' > $@

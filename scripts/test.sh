@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Checks, builds and tests everything, going on after a failure. Each step leaves its exit status and, if it runs tests, a JUnit report in
 # build/test; the last line counts all tests: those of Go, plain and with the race detector, and those in C and C++, plain and with
-# AddressSanitizer (in the library, too). A step that fails without a failed test counts as one.
+# AddressSanitizer (in the library, too); those that have threads also with ThreadSanitizer, which sees the C, and with the library's Go
+# under the race detector. A step that fails without a failed test counts as one.
 set -u
 cd "$(dirname "$0")/.."
 out=$PWD/build/test
 gotestsum=gotest.tools/gotestsum@v1.13.0
+threaded='^(threads/.*|net/(threads|storm)|api/(stop|wait_timeout|wait_any_timeout))$'
 unset DMTR_LIBOS DMTR_CONFIG DMTR_FRAMING DMTR_WAIT LD_PRELOAD
 rm -rf "$out"
 mkdir -p "$out"
@@ -32,6 +34,8 @@ step check make --no-print-directory check
 step go go_tests go
 step go-race go_tests go-race -race
 step c c_tests c cmake
-step build-sanitized make --no-print-directory build/asan/lib/libdmtr.so
-step c-sanitized c_tests c-sanitized asan -DDMTR_SANITIZE=ON
+step build-sanitized make --no-print-directory build/{asan,tsan,race}/lib/libdmtr.so
+step c-sanitized c_tests c-sanitized asan -DDMTR_SANITIZE=address
+step c-tsan c_tests c-tsan tsan -DDMTR_SANITIZE=thread "-DDMTR_TEST_ONLY=$threaded"
+step c-race c_tests c-race race -DDMTR_SANITIZE=race "-DDMTR_TEST_ONLY=$threaded"
 python3 scripts/count_tests.py "$out"

@@ -57,6 +57,14 @@ static inline void test_check_err(int got, int want, const char *expr, const cha
     exit(1);
 }
 
+/* A number of repetitions, times DMTR_TEST_SCALE if that is set. */
+static inline uint32_t test_scaled(uint32_t n)
+{
+    const char *scale = getenv("DMTR_TEST_SCALE");
+    double scaled = scale != NULL ? atof(scale) * n : n;
+    return scaled < 1 ? 1 : (uint32_t)scaled;
+}
+
 /* Ends the program as skipped. */
 static inline void skip(const char *reason)
 {

@@ -182,7 +182,7 @@ static void run(uint64_t seed)
         back->from = there->to;
         back->to = there->from;
     }
-    for (int i = 0; i < STEPS; i++) {
+    for (uint32_t i = test_scaled(STEPS); i > 0; i--) {
         struct way *w = &ways[any(DIRECTIONS)];
         switch (any(8)) {
         case 0: case 1: push_one(w); break;
