@@ -9,6 +9,7 @@
 
 #include <dmtr/ext.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -131,6 +132,16 @@ static inline void check_no_mishap(const struct mishap *m, const char *file)
 }
 
 /* ---- processes ---- */
+
+/* fork(); the child does not outlive its parent. */
+static inline pid_t fork_child(void)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
+}
 
 /* Awaits a child for so many milliseconds; returns its wait status, or -1 if it has to be killed. */
 static inline int status_within(pid_t pid, int ms)

@@ -12,8 +12,6 @@
 
 #include "signal/signals.h"
 
-#include <sys/prctl.h>
-
 #ifndef STORM_FRAME
 #define STORM_FRAME (32 * 1024)
 #endif
@@ -50,6 +48,7 @@ struct party {
 static struct storm {
     uint64_t signals, goal, echoed;
     int over;
+    int calm; /* nobody signals from outside */
     struct sockaddr_in addr;
     struct mishap mishap;
     struct party parties[2];
@@ -182,23 +181,29 @@ static void handler_acts(struct party *p)
     EXPECT(dmtr_is_qd_valid(&flag, p->mail), 0);
 }
 
-static void on_signal(int sig)
+/* Every handler calls this; errno stays as it is. */
+static void interrupted(void)
 {
-    unsigned char frame[STORM_FRAME];
     int err = errno;
-    frame_fill(frame, sizeof frame, sig);
     depth++;
     NOTE(&storm->mishap, me != NULL, 1); /* else a thread that is not the program's has got it */
     if (me != NULL && !me->quiet) {
         if (!me->allocating)
             handler_acts(me);
-        if (sig == TIMER_SIGNAL)
-            timer_soon(me->timer, 100);
         __atomic_fetch_add(&storm->signals, 1, __ATOMIC_RELAXED);
     }
     depth--;
-    NOTE(&storm->mishap, frame_ok(frame, sizeof frame, sig), 1);
     errno = err;
+}
+
+static void on_signal(int sig)
+{
+    unsigned char frame[STORM_FRAME];
+    frame_fill(frame, sizeof frame, sig);
+    interrupted();
+    if (sig == TIMER_SIGNAL && me != NULL && !me->quiet)
+        timer_soon(me->timer, 100);
+    NOTE(&storm->mishap, frame_ok(frame, sizeof frame, sig), 1);
 }
 
 /* ---- what both parties do ---- */
@@ -390,8 +395,7 @@ static inline void tcp_server(struct party *p)
 static void kill_at_random(void)
 {
     prctl(PR_SET_TIMERSLACK, 1);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* rather than signal whoever has the number then */
-    while (!__atomic_load_n(&storm->over, __ATOMIC_RELAXED) &&
+    while (!storm->calm && !__atomic_load_n(&storm->over, __ATOMIC_RELAXED) &&
            __atomic_load_n(&storm->signals, __ATOMIC_RELAXED) < storm->goal) {
         struct party *p = &storm->parties[any(2)];
         pid_t pid = __atomic_load_n(&p->pid, __ATOMIC_ACQUIRE);
@@ -424,7 +428,8 @@ static void report(const char *name, uint64_t from_us)
 
 static void storm_begin(uint64_t goal)
 {
-    storm = (struct storm *)shared_memory(sizeof *storm);
+    if (storm == NULL)
+        storm = (struct storm *)shared_memory(sizeof *storm);
     storm->goal = goal;
 }
 
@@ -436,10 +441,8 @@ static inline void storm_processes(const char *name, uint64_t goal)
     pid_t pids[2];
     storm_begin(goal);
     for (int i = 0; i < 2; i++) {
-        pids[i] = fork();
-        CHECK(pids[i] >= 0);
+        pids[i] = fork_child();
         if (pids[i] == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
             CHECK_ERR(dmtr_init(0, NULL), 0);
             roles[i](&storm->parties[i]);
             exit(0);

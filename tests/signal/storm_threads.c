@@ -94,8 +94,7 @@ static void storm_threads(const char *name, uint64_t goal, void (*client)(struct
     sigset_t set;
     int status = -1;
     storm_begin(goal);
-    pid_t killer = fork();
-    CHECK(killer >= 0);
+    pid_t killer = fork_child();
     if (killer == 0) {
         kill_at_random();
         _exit(0);
