@@ -45,7 +45,7 @@ static __attribute__((noinline)) int peek(volatile unsigned char *p)
 static void divide(void)
 {
     static volatile int zero;
-    zero = 1 / zero;
+    zero = 7 / zero;
 }
 
 /* Does what the kind says, at the address if it needs one. */
