@@ -11,8 +11,8 @@ fail() { echo "$*"; exit 1; }
 # same COMMAND...: ends with the same status, and prints the same on stdout and stderr.
 same() {
     local want got
-    (timeout -s KILL 30 "$@"; exit $?) > "$tmp/want" 2> "$tmp/want.err"; want=$?
-    (LD_PRELOAD=$selector timeout -s KILL 30 "$@"; exit $?) > "$tmp/got" 2> "$tmp/got.err"; got=$?
+    (timeout -s KILL 30 "$@" > "$tmp/want" 2> "$tmp/want.err"; exit $?) 2> /dev/null; want=$? # no word of this shell on signals
+    (LD_PRELOAD=$selector timeout -s KILL 30 "$@" > "$tmp/got" 2> "$tmp/got.err"; exit $?) 2> /dev/null; got=$?
     [ $got -eq $want ] || fail "$*: exit status $got, without the library $want: $(cat "$tmp/got.err")"
     cmp "$tmp/want" "$tmp/got" && cmp "$tmp/want.err" "$tmp/got.err" || fail "$*: prints something else: $(cat "$tmp/got" "$tmp/got.err")"
 }
