@@ -73,8 +73,9 @@ static volatile int ticks;
 
 static void on_tick(int sig)
 {
-    volatile char frame[16384];
-    frame[0] = (char)sig;
+    volatile char frame[32768];
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (char)sig;
     ticks += frame[0] == (char)sig;
 }
 
