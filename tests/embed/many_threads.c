@@ -10,7 +10,13 @@
 #include <limits.h>
 #include <time.h>
 
-enum { IN_TURN = 2000, AT_ONCE = 64, ROUNDS = 10, SMALLEST = 64 << 10, RSS_KIB = 4096, MAPPINGS = 16,
+#ifdef __SANITIZE_ADDRESS__
+#define RSS_MIB 128 /* keeps what is freed for a while */
+#else
+#define RSS_MIB 4
+#endif
+
+enum { IN_TURN = 2000, AT_ONCE = 64, ROUNDS = 10, SMALLEST = 64 << 10, RSS_KIB = RSS_MIB << 10, MAPPINGS = 16,
        END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
 
 /* ---- what the process has ---- */
