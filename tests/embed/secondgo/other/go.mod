@@ -1,0 +1,3 @@
+module secondgo
+
+go 1.21
