@@ -87,6 +87,9 @@ int dmtr_thread_enter(void)
     if (dmtr_thread == THREAD_OUTSIDE)
         return 0;
     uint64_t all = ~0ULL, mask;
+    int cancel;
+    /* The thread must not end with the lock held. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof mask, 0, 0);
     dmtr_lock();
     give_stack();
@@ -94,5 +97,6 @@ int dmtr_thread_enter(void)
     dmtrGoGrow();
     dmtr_unlock();
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
+    pthread_setcancelstate(cancel, NULL);
     return 0;
 }

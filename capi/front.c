@@ -27,7 +27,7 @@ void dmtr_leave(uint64_t seq)
 {
     if (DMTR_UNLIKELY(dmtr_ctl->blocked != 0)) {
         dmtrGoArm();
-        if (dmtr_ctl->seq != seq)
+        if (dmtr_ctl->seq != seq || dmtr_ctl->broken)
             dmtr_wake_all();
     }
     dmtr_unlock();

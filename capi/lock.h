@@ -40,6 +40,24 @@ static inline void dmtr_unlock(void)
     dmtr_thread = THREAD_OUTSIDE;
 }
 
+/*
+ * Around calls of malloc() and free() without the lock: a signal handler that interrupts them must not
+ * wait for the lock, whose holder may wait for them.
+ */
+static inline uint32_t dmtr_thread_hold(void)
+{
+    uint32_t before = dmtr_thread;
+    dmtr_thread = THREAD_INSIDE;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return before;
+}
+
+static inline void dmtr_thread_release(uint32_t before)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    dmtr_thread = before;
+}
+
 /* Lets the threads that wait for the lock have it before the caller takes it again. */
 void dmtr_lock_yield(void);
 

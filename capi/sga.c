@@ -1,8 +1,9 @@
 /* Helpers for scatter-gather arrays. */
+#include "block.h"
+
 #include <dmtr/sga.h>
 
 #include <errno.h>
-#include <stdlib.h>
 
 int dmtr_sgalen(size_t *len_out, const dmtr_sgarray_t *sga)
 {
@@ -22,7 +23,7 @@ int dmtr_sgafree(dmtr_sgarray_t *sga)
         return EINVAL;
     if (sga->sga_buf == NULL)
         return 0;
-    free(sga->sga_buf);
+    dmtr_free_block(sga->sga_buf);
     sga->sga_buf = NULL;
     sga->sga_numsegs = 0;
     return 0;

@@ -125,8 +125,10 @@ static struct wait begin(uint64_t timeout_ns)
 /* Why a wait that has found nothing should end, or 0. */
 static int give_up(const struct wait *w)
 {
-    if (dmtr_ctl->broken)
+    if (dmtr_ctl->broken) {
+        dmtr_wake_all();
         return EIO;
+    }
     if (!w->stepped)
         return 0;
     if (waiter_stopped())

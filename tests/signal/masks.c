@@ -35,7 +35,7 @@ static void mask_is(const sigset_t *want, const char *when)
     sigset_t set;
     CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &set), 0);
     for (int sig = 1; sig <= 64; sig++)
-        if (sigismember(&set, sig) != sigismember(want, sig)) {
+        if ((!special(sig) || sig == SIGSEGV) && sigismember(&set, sig) != sigismember(want, sig)) {
             fprintf(stderr, "%s signal %d is %sblocked\n", when, sig, sigismember(&set, sig) ? "" : "not ");
             exit(1);
         }
@@ -152,6 +152,7 @@ static void each_call_keeps(sigset_t want)
     int qd = 0, flag, at;
     dmtr_qtoken_t qt = 0;
     dmtr_sgarray_t sga = test_sga(&flag, 1);
+    set_mask(want);
 #define KEEPS(call) do { call; mask_is(&want, "after " #call); } while (0)
     KEEPS(dmtr_queue(&qd));
     KEEPS(dmtr_is_qd_valid(&flag, qd));
@@ -229,7 +230,6 @@ static void test_own_masks(void)
     set_mask(SOME(0));
     sigset_t masks[] = {full(), SOME(0), SOME(SIGUSR1), SOME(SIGCHLD, SIGPROF, SIGURG)};
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
-        set_mask(masks[i]);
         each_call_keeps(masks[i]);
     }
 }
@@ -290,6 +290,8 @@ static void test_sigchld(void)
     dl_load(RTLD_NOW);
     CHECK_ERR(dmtr_init(0, NULL), 0);
     start_thread(&t, traffic, NULL);
+    while (rounds == 0) /* during a thread's first call SIGCHLD is not blocked there, see docs/embedding.md */
+        usleep(1000);
     int fd = signalfd(-1, &chld, SFD_CLOEXEC);
     CHECK(fd >= 0);
     for (int i = 0; i < CHILDREN; i++) {

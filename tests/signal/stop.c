@@ -123,7 +123,7 @@ static int full_listener(struct sockaddr_in *addr, int *fds, int n)
     return fd;
 }
 
-static void test_connect(void)
+static void test_stop_connect(void)
 {
     struct sockaddr_in addr, there;
     int fds[4], qd = 0, listener = full_listener(&addr, fds, 4), open_listener = plain_listen(&there, 10);
@@ -266,7 +266,7 @@ static void run(void)
     timer_soon(timer, 300);
     test_no_eintr(qts);
     test_stop_in_handler(qts);
-    test_connect();
+    test_stop_connect();
     test_no_eintr(qts);
     CHECK(timer_delete(timer) == 0);
 }

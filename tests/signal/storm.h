@@ -30,7 +30,7 @@ struct party {
     pid_t pid, tid; /* 0: not ready for signals */
     int quiet;      /* the handlers do nothing any more */
     int waiting;    /* in dmtr_wait_any() */
-    int allocating; /* in malloc() or free(), where no handler may call what allocates */
+    volatile int allocating; /* in malloc() or free(), where no handler may call what allocates */
     uint64_t inside, outside, asleep; /* where handlers have found it */
     timer_t timer;
     int spare, idle; /* memory queues; nobody pushes to idle */
