@@ -61,9 +61,6 @@ static void *begin(void *p)
 {
     struct start s = *(struct start *)p;
     free(p);
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
     filtered = s.filtered;
     if (!filtered)
         keep_mask();
@@ -77,7 +74,11 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
     if (s == NULL)
         return EAGAIN;
     *s = (struct start){start, arg, filtered};
+    sigset_t all, mask; /* the new thread inherits all, the caller's own becomes what it was */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
     int err = __real_pthread_create(thread, attr, begin, s);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (err != 0)
         free(s);
     return err;

@@ -4,6 +4,10 @@
  */
 #include "signal/signals.h"
 
+/* For LeakSanitizer: a process that ends amid an operation leaves behind what that was working on. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void) { return 1; }
+
 enum { TIMES = 20, WITHIN_MS = 1000 };
 
 static int listener, connection;
