@@ -135,7 +135,7 @@ func (w *Wheel) advance(now int64) {
 			w.unlink(t)
 			switch {
 			case !t.armed:
-			case t.at > now:
+			case t.at > now || tickOf(t.at) > w.tick:
 				w.requeue(t)
 			default:
 				w.Stop(t)
