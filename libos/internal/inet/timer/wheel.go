@@ -146,7 +146,7 @@ func (w *Wheel) advance(now int64) {
 			break // what is in this list again has to wait for more time, or for the next call
 		}
 	}
-	w.tick = max(w.tick, end)
+	w.tick = max(w.tick, end) // for new timers to find lists of low digits
 	w.soon = w.earliest()
 }
 
@@ -229,6 +229,5 @@ func (w *Wheel) takeDue(i int) {
 	w.filled[i/slots] &^= 1 << (i % slots)
 	for t := w.lists[dueList].head; t != nil; t = t.next {
 		t.list = dueList + 1
-		t.due = Never // so that Set of one that is still to be dealt with puts it elsewhere
 	}
 }
