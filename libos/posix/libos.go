@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -29,8 +30,6 @@ const (
 	// lookEvery is how many polls may pass that look at hot sockets only, because those have something each time.
 	lookEvery = 8
 	maxEvents = 64
-	// readyBlock is the size of the block that is kept at hand for a small message.
-	readyBlock = 256
 )
 
 // LibOS is the posix libOS.
@@ -45,13 +44,12 @@ type LibOS struct {
 	hot     [abi.MaxPorts]*sock // by port; nil where there is none
 	tick    uint32
 	scratch []byte // abi.ScratchLen, for one receive or small send; Control.Scratch
-	spills  [][]byte
+	pool    inbox.Pool
 	words   [framing.MaxOverhead]byte // framing words of the push being sent
-	iov     [2 * abi.MaxSegs]ioVec
+	iov     framing.Pieces
 	msg     msgHdr
-	ready   unsafe.Pointer // readyBlock bytes, or nil
-	slept   bool           // Arm was called since the last look at the epoll set
-	files   *files         // nil until a file is opened
+	slept   bool   // Arm was called since the last look at the epoll set
+	files   *files // nil until a file is opened
 }
 
 // watch is a place that the events of one descriptor name. The generation tells late events of a closed one.
@@ -75,7 +73,7 @@ func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
 		return nil, unix.ENOMEM
 	}
 	eng.Control().Scratch = abi.PtrTo(scratch)
-	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, 0
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, 0
 }
 
 // Open implements engine.LibOS.
@@ -99,7 +97,7 @@ func (o *LibOS) Close() {
 	if o.files != nil {
 		o.files.close()
 	}
-	mem.Free(o.ready)
+	o.pool.Close()
 	mem.Unmap(unsafe.Pointer(unsafe.SliceData(o.scratch)), abi.ScratchLen)
 	_ = unix.Close(o.epfd)
 }
@@ -119,9 +117,7 @@ func (o *LibOS) Arm() {
 
 // Poll implements engine.LibOS.
 func (o *LibOS) Poll() {
-	if o.ready == nil {
-		o.ready = mem.Alloc(readyBlock)
-	}
+	o.pool.Refill()
 	seq := o.eng.Completions()
 	for _, s := range o.hot {
 		if s != nil {
@@ -154,15 +150,6 @@ func (o *LibOS) Got(port, n int) {
 		s.h.failed(abi.Errno(-n))
 	}
 	s.offer()
-}
-
-// block returns at least n bytes for a result, the ready block if that is enough.
-func (o *LibOS) block(n uint64) unsafe.Pointer {
-	if p := o.ready; p != nil && n <= readyBlock {
-		o.ready = nil
-		return p
-	}
-	return mem.Alloc(max(n, 1))
 }
 
 // look handles what the epoll set has to report.

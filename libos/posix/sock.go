@@ -6,15 +6,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
-	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 )
 
 // sock is what TCP and UDP sockets have in common.
 type sock struct {
-	engine.QueueBase
+	inbox.Queue
 	os        *LibOS
 	h         handler
 	fd        int
@@ -52,7 +51,7 @@ func (s *sock) open(o *LibOS, h handler, typ int) abi.Errno {
 	if err != nil {
 		return errnoOf(err)
 	}
-	s.os, s.h, s.fd = o, h, fd
+	s.os, s.Pool, s.h, s.fd = o, &o.pool, h, fd
 	return 0
 }
 
@@ -96,8 +95,8 @@ func (s *sock) arm() {
 	}
 	place, err := s.os.watch(s.fd, s.h, events)
 	if err != 0 {
-		s.fail(&s.Pops, err)
-		s.fail(&s.Pushes, err)
+		s.Fail(&s.Pops, err)
+		s.Fail(&s.Pushes, err)
 		return
 	}
 	s.armed, s.place = true, place
@@ -169,7 +168,7 @@ func (s *sock) offer() {
 	}
 	p.QD, p.FD = s.QD(), int32(s.fd)
 	if receive && p.Pop == abi.None && !s.Pops.Empty() {
-		p.Want = popLimit(s.Pops.Head(), s.os.cfg)
+		p.Want = s.Pool.Limit(s.Pops.Head())
 		if p.Want <= abi.ScratchLen || p.Flags&(abi.PortMessage|abi.PortDatagram) != 0 {
 			p.Pop = s.Pops.Take().Index()
 		}
@@ -188,19 +187,6 @@ func (s *sock) Settle() {
 	if s.port.Pop != abi.None {
 		s.Pops.AddFirst(s.os.eng.Op(s.port.Pop))
 		s.port.Pop = abi.None
-	}
-}
-
-func popLimit(op *engine.Op, cfg *config.Config) uint32 {
-	if op.Count() != 0 {
-		return op.Count()
-	}
-	return uint32(cfg.Limits.MaxPop)
-}
-
-func (s *sock) fail(l *engine.OpList, err abi.Errno) {
-	for op := l.Head(); op != nil; op = l.Head() {
-		op.Complete(err)
 	}
 }
 
@@ -242,29 +228,6 @@ func (s *sock) flush() {
 			return
 		}
 	}
-}
-
-// popWhole completes the oldest pop with a message of one segment that is here from beginning to end.
-func (s *sock) popWhole(p []byte) bool {
-	block := s.os.block(uint64(len(p)))
-	if block == nil {
-		return false
-	}
-	op := s.Pops.Head()
-	framing.TakeWhole(op.SGA(), block, p)
-	op.Popped(false)
-	return true
-}
-
-// popCopy completes the oldest pop with a copy of bytes; stream as for Op.Popped.
-func (s *sock) popCopy(p []byte, stream bool) bool {
-	block := s.os.block(uint64(len(p)))
-	if block == nil {
-		return false
-	}
-	copy(unsafe.Slice((*byte)(block), len(p)), p)
-	s.Pops.Head().PoppedBlock(block, uint32(len(p)), stream)
-	return true
 }
 
 // blockedWrite is called when the kernel takes no more data, with the push that must wait on its list.

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -25,14 +25,7 @@ const (
 type tcp struct {
 	sock
 	state tcpState
-	mode  config.Framing // of a listener: that of the connections it accepts
-
-	dec     framing.Decoder // message mode: the message under way
-	prefix  [3]byte         // auto mode: bytes that may be the beginning of the magic
-	nprefix int
-	spill   []byte    // received, but beyond what the pops so far wanted: one of LibOS.spills
-	spillAt int       // what of it the pops have had since
-	ended   abi.Errno // why nothing more can be received
+	in    inbox.Stream // of a listener: its Mode is that of the connections it accepts
 }
 
 func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
@@ -40,6 +33,7 @@ func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
 	if err := t.open(o, t, unix.SOCK_STREAM); err != 0 {
 		return nil, err
 	}
+	t.in.Begin(&t.Queue, o.cfg.Framing)
 	return t, 0
 }
 
@@ -65,7 +59,7 @@ func (t *tcp) Listen(backlog int) abi.Errno {
 	}
 	t.state = tcpListening
 	if name, err := t.Name(); err == 0 {
-		t.mode = t.os.cfg.FramingFor(port(&name))
+		t.in.Mode = t.os.cfg.FramingFor(port(&name))
 	}
 	t.arm()
 	return 0
@@ -113,8 +107,9 @@ func (t *tcp) accept() {
 }
 
 func (t *tcp) accepted(fd int) *tcp {
-	c := &tcp{state: tcpConnected, mode: t.mode}
-	c.os, c.h, c.fd, c.bound, c.streaming = t.os, c, fd, true, true
+	c := &tcp{state: tcpConnected}
+	c.os, c.Pool, c.h, c.fd, c.bound, c.streaming = t.os, t.Pool, c, fd, true, true
+	c.in.Begin(&c.Queue, t.in.Mode)
 	return c
 }
 
@@ -129,9 +124,9 @@ func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 		return unix.EPERM
 	}
 	t.noDelay()
-	t.mode = t.os.cfg.FramingFor(port(addr))
-	if t.mode == config.FramingAuto {
-		t.mode = config.FramingMessage
+	t.in.Mode = t.os.cfg.FramingFor(port(addr))
+	if t.in.Mode == config.FramingAuto {
+		t.in.Mode = config.FramingMessage
 	}
 	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
 	t.state = tcpConnecting
@@ -204,5 +199,5 @@ func (t *tcp) Cancel(op *engine.Op) {
 // Close implements engine.Queue.
 func (t *tcp) Close() {
 	t.sock.Close()
-	t.dropReceived()
+	t.in.Drop()
 }

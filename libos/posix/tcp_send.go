@@ -3,6 +3,7 @@ package posix
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -19,8 +20,8 @@ func (t *tcp) Push(op *engine.Op) abi.Errno {
 	if op.SGA().Len() > uint64(t.os.cfg.Limits.MaxMessage) {
 		return unix.EMSGSIZE
 	}
-	if t.mode == config.FramingAuto {
-		t.mode = config.FramingMessage
+	if t.in.Mode == config.FramingAuto {
+		t.in.Mode = config.FramingMessage
 	}
 	t.push(op)
 	return 0
@@ -28,12 +29,12 @@ func (t *tcp) Push(op *engine.Op) abi.Errno {
 
 // sendOut implements handler.
 func (t *tcp) sendOut(op *engine.Op) bool {
-	message := t.mode == config.FramingMessage
+	message := t.in.Mode == config.FramingMessage
 	if op.SGA().Len() == 0 {
 		op.Complete(unix.ENOMSG)
 		return true
 	}
-	total := wireLen(op.SGA(), message)
+	total := framing.Len(op.SGA(), message)
 	for {
 		n, err := 0, op.Failed
 		if err == 0 {
@@ -43,8 +44,8 @@ func (t *tcp) sendOut(op *engine.Op) bool {
 			return false
 		}
 		if err != 0 {
-			if err == unix.ECONNRESET && t.ended == 0 {
-				t.end(err) // the kernel tells of a reset once only, and pops want to know, too
+			if err == unix.ECONNRESET && t.in.Ended == 0 {
+				t.in.End(err) // the kernel tells of a reset once only, and pops want to know, too
 			}
 			op.Complete(err)
 			return true

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -17,12 +18,11 @@ type udp struct {
 	sock
 	connected bool
 	peer      abi.SockaddrIn // if connected
-	mode      config.Framing
-	bare      bool // auto mode: the last datagram popped had no header, so neither have those pushed
+	in        inbox.Datagrams
 }
 
 func newUDP(o *LibOS) (engine.Queue, abi.Errno) {
-	u := &udp{mode: o.cfg.Framing}
+	u := &udp{in: inbox.Datagrams{Mode: o.cfg.Framing}}
 	if err := u.open(o, u, unix.SOCK_DGRAM); err != 0 {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (u *udp) Bind(addr *abi.SockaddrIn) abi.Errno {
 		return err
 	}
 	if name, err := u.Name(); err == 0 {
-		u.mode = u.os.cfg.FramingFor(port(&name))
+		u.in.Mode = u.os.cfg.FramingFor(port(&name))
 	}
 	return 0
 }
@@ -56,7 +56,7 @@ func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	if err == 0 {
 		u.connected, u.bound, u.peer = true, true, *addr
 		if _, set := u.os.cfg.Ports[port(addr)]; set {
-			u.mode = u.os.cfg.FramingFor(port(addr))
+			u.in.Mode = u.os.cfg.FramingFor(port(addr))
 		}
 		u.offer()
 	}
@@ -88,10 +88,10 @@ func (u *udp) sendOut(op *engine.Op) bool {
 	if u.connected {
 		to = nil
 	}
-	message := u.mode == config.FramingMessage || (u.mode == config.FramingAuto && !u.bare)
+	message := u.in.Message()
 	err := op.Failed
 	if err == 0 {
-		_, err = u.transmit(op, wireLen(sga, message), message, to)
+		_, err = u.transmit(op, framing.Len(sga, message), message, to)
 	}
 	if err == unix.EAGAIN {
 		return false
@@ -122,7 +122,7 @@ func (u *udp) receive() {
 		}
 		u.hit()
 		if err == 0 {
-			err = u.take(op, u.os.scratch[:n])
+			err = u.in.Take(&u.Queue, op, u.os.scratch[:n])
 		}
 		if err != 0 {
 			op.Complete(err)
@@ -149,7 +149,7 @@ func (u *udp) recvFrom(p []byte, from *abi.SockaddrIn) (int, abi.Errno) {
 func (u *udp) got(p []byte) {
 	if op := u.Pops.Head(); op != nil {
 		op.SGA().Addr = u.port.Address
-		if err := u.take(op, p); err != 0 {
+		if err := u.in.Take(&u.Queue, op, p); err != 0 {
 			op.Complete(err)
 		}
 	}
@@ -171,45 +171,11 @@ func (u *udp) plain(p *abi.Port) (serve, receive bool) {
 		p.Flags |= abi.PortConnected
 		p.Address = u.peer
 	}
-	if u.mode != config.FramingStream {
+	if u.in.Mode != config.FramingStream {
 		p.Flags |= abi.PortMessage
 	}
-	plain := u.Pushes.Empty() && (u.mode != config.FramingAuto || !u.bare)
+	plain := u.Pushes.Empty() && (u.in.Mode != config.FramingAuto || !u.in.Bare)
 	return plain, plain
-}
-
-// take completes op, the oldest pop, with a datagram, or says what is wrong with it.
-func (u *udp) take(op *engine.Op, p []byte) abi.Errno {
-	message := u.mode == config.FramingMessage
-	if u.mode == config.FramingAuto {
-		match, decided := framing.MatchMagic(p)
-		message = match && decided
-		u.bare = !message
-	}
-	if n := len(p); message && n > 0 && framing.Whole(p, uint64(u.os.cfg.Limits.MaxMessage)) == n {
-		if !u.popWhole(p) {
-			return unix.ENOMEM
-		}
-		return 0
-	}
-	if message {
-		var d framing.Decoder
-		n, done, err := d.Feed(p, uint64(u.os.cfg.Limits.MaxMessage))
-		if err == 0 && (!done || n != len(p)) {
-			err = unix.EILSEQ
-		}
-		if err != 0 {
-			d.Reset()
-			return err
-		}
-		d.Take(op.SGA())
-		op.Popped(false)
-		return 0
-	}
-	if !u.popCopy(p, false) {
-		return unix.ENOMEM
-	}
-	return 0
 }
 
 // ready implements pollable.

@@ -28,48 +28,17 @@ type msgHdr struct {
 	_          int32
 }
 
-// wireLen is how many bytes op is on the wire.
-func wireLen(sga *abi.SGArray, message bool) uint64 {
-	n := sga.Len()
-	if message {
-		n += framing.HeaderLen + 4*uint64(sga.NumSegs)
-	}
-	return n
-}
-
 // transmit sends what is left of op, as much as the kernel takes at once, to an address or, if that is nil, to the peer.
 func (s *sock) transmit(op *engine.Op, total uint64, message bool, to *abi.SockaddrIn) (n int, err abi.Errno) {
+	var words []byte
 	if message {
-		framing.Encode(s.os.words[:], op.SGA())
+		words = s.os.words[:]
+		framing.Encode(words, op.SGA())
 	}
 	if total <= copyBelow && op.Sent == 0 {
 		return s.send(s.os.flatten(op.SGA(), message), to)
 	}
-	return s.sendv(s.os.gather(op, message), to)
-}
-
-// gather lays out op from op.Sent on in LibOS.iov, and returns the number of entries.
-func (o *LibOS) gather(op *engine.Op, message bool) (n int) {
-	skip := op.Sent
-	add := func(p abi.Ptr, size uint64) {
-		if skip >= size {
-			skip -= size
-			return
-		}
-		o.iov[n] = ioVec{p + abi.Ptr(skip), size - skip}
-		skip = 0
-		n++
-	}
-	sga := op.SGA()
-	words, size := abi.PtrTo(unsafe.Pointer(&o.words)), uint64(framing.HeaderLen+4)
-	for i := uint32(0); i < sga.NumSegs; i++ {
-		if message {
-			add(words, size)
-			words, size = words+abi.Ptr(size), 4
-		}
-		add(sga.Segs[i].Buf, uint64(sga.Segs[i].Len))
-	}
-	return n
+	return s.sendv(s.os.iov.Gather(op.SGA(), words, op.Sent), to)
 }
 
 // flatten copies a small array into the scratch buffer as it is on the wire.

@@ -3,9 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
-	"net/netip"
-	"sort"
+	"slices"
 )
 
 var (
@@ -50,7 +50,7 @@ type numRange struct {
 }
 
 func (c *Config) ranges() []numRange {
-	return []numRange{
+	return append([]numRange{
 		{"spin_us", c.SpinMicros, 0, 1_000_000},
 		{"limits.max_message", c.Limits.MaxMessage, 1, 1 << 30},
 		{"limits.max_pop", c.Limits.MaxPop, 1, c.Limits.MaxMessage},
@@ -58,15 +58,17 @@ func (c *Config) ranges() []numRange {
 		{"limits.tokens", c.Limits.Tokens, 64, 1 << 20},
 		{"limits.memory_queue", c.Limits.MemoryQueue, 1, 1 << 24},
 		{"spdk.namespace", c.Spdk.Namespace, 1, 1<<32 - 2},
-	}
+	}, c.netRanges()...)
 }
 
 func (c *Config) checkAddrs() (key string, err error) {
 	for _, a := range []struct{ key, v string }{
 		{"catnip.my_ipv4_addr", c.Catnip.MyIPv4Addr},
 		{"dpdk.host", c.Dpdk.Host},
+		{"network.gateway", c.Network.Gateway},
+		{"raw.kernel_address", c.Raw.KernelAddress},
 	} {
-		if ip, err := netip.ParseAddr(a.v); a.v != "" && (err != nil || !ip.Is4()) {
+		if a.v != "" && !isIPv4(a.v) {
 			return a.key, fmt.Errorf("%q is no IPv4 address", clip(a.v))
 		}
 	}
@@ -82,23 +84,20 @@ func (c *Config) checkAddrs() (key string, err error) {
 			return t.key, err
 		}
 	}
-	return "", nil
+	return c.checkNetwork()
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 // checkHosts checks a table of MAC to IPv4 and writes the MACs as net.HardwareAddr does.
 func checkHosts(m map[string]string) error {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys) // the same file gives the same message
-	for _, k := range keys {
+	for _, k := range sortedKeys(m) { // the same file gives the same message
 		mac, err := net.ParseMAC(k)
 		if err != nil || len(mac) != 6 {
 			return fmt.Errorf("%q is no MAC address", clip(k))
 		}
 		ip := m[k]
-		if a, err := netip.ParseAddr(ip); err != nil || !a.Is4() {
+		if !isIPv4(ip) {
 			return fmt.Errorf("%q is no IPv4 address", clip(ip))
 		}
 		delete(m, k)

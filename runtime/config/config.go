@@ -18,6 +18,9 @@ type Config struct {
 	Ports      map[uint16]Framing `yaml:"ports"`
 	Limits     Limits             `yaml:"limits"`
 	Posix      Posix              `yaml:"posix"`
+	Network    Network            `yaml:"network"`
+	TCP        TCP                `yaml:"tcp"`
+	Raw        Raw                `yaml:"raw"`
 	Dpdk       Dpdk               `yaml:"dpdk"`
 	Lwip       Lwip               `yaml:"lwip"`
 	Catnip     Catnip             `yaml:"catnip"`
@@ -40,9 +43,12 @@ type Posix struct {
 
 // Dpdk is for the dpdk libOS.
 type Dpdk struct {
-	EalInit    []string          `yaml:"eal_init"`
-	Host       string            `yaml:"host"`        // own IPv4 address, if catnip.my_ipv4_addr is not set
-	KnownHosts map[string]string `yaml:"known_hosts"` // MAC to IPv4
+	EalInit        []string          `yaml:"eal_init"`
+	Port           int               `yaml:"port"`         // number of the Ethernet device, as EAL counts them
+	SleepMicros    int               `yaml:"sleep_us"`     // of a wait that looks at a device without a descriptor, at first
+	MaxSleepMicros int               `yaml:"max_sleep_us"` // and after a while with nothing
+	Host           string            `yaml:"host"`         // own IPv4 address, if network.address and catnip.my_ipv4_addr are not set
+	KnownHosts     map[string]string `yaml:"known_hosts"`  // MAC to IPv4
 }
 
 // Lwip is the older home of dpdk.known_hosts.
@@ -76,6 +82,8 @@ func Default() *Config {
 			MemoryQueue: 1 << 16,
 		},
 		Posix: Posix{IOUring: true},
+		TCP:   defaultTCP(),
+		Dpdk:  Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
 		Spdk:  Spdk{Transport: "PCIe", Namespace: 1},
 	}
 }

@@ -148,6 +148,18 @@ func TestBadContent(t *testing.T) {
 		{"ip", "lwip: {known_hosts: {\"02:00:00:00:00:01\": \"::1\"}}\n", `"::1" is no IPv4 address`},
 		{"two ips", "lwip: {known_hosts: {\"02:00:00:00:00:0a\": 1.1.1.1, \"02:00:00:00:00:0A\": 1.1.1.2}}\n", "two addresses"},
 		{"own ip", "catnip: {my_ipv4_addr: 300.1.1.1}\n", `catnip.my_ipv4_addr: "300.1.1.1"`},
+		{"no prefix", "network: {address: 192.0.2.1}\n", `line 1: network.address: "192.0.2.1" is no IPv4 address with a prefix`},
+		{"IPv6", "network: {address: \"::1/64\"}\n", "network.address"},
+		{"gateway", "network: {gateway: here}\n", `network.gateway: "here" is no IPv4 address`},
+		{"route", "network: {routes: {192.0.2.0: 192.0.2.1}}\n", `network.routes: "192.0.2.0" is no IPv4 network`},
+		{"router", "network: {routes: {192.0.2.0/24: x}}\n", `network.routes: "x" is no IPv4 address`},
+		{"small MTU", "network: {mtu: 575}\n", "network.mtu: 575 is neither 0 nor between 576 and 65535"},
+		{"small MSS", "tcp: {mss: 87}\n", "tcp.mss: 87 is neither 0 nor between 88 and 65495"},
+		{"congestion", "tcp: {congestion: bbr}\n", `"bbr" is no congestion control, the choice is [cubic reno]`},
+		{"raw device", "raw: {device: veth}\n", `"veth" is no raw device, the choice is [tap packet]`},
+		{"interface", "raw: {interface: abcdefghijklmnop}\n", "raw.interface"},
+		{"RTO limits", "tcp: {rto_min_ms: 2000, rto_max_ms: 1000}\n", "tcp.rto_max_ms: 1000 is not between 2000 and 600000"},
+		{"sleeps", "dpdk: {sleep_us: 2000}\n", "dpdk.max_sleep_us: 1000 is not between 2000 and 1000000"},
 		{"namespace", "spdk: {namespace: 0}\n", "spdk.namespace"},
 		{"not YAML", "a: [\n", "did not find"},
 		{"tab", "limits:\n\tqueues: 1\n", "line 2: found character that cannot start any token"},
@@ -277,6 +289,8 @@ func TestStrings(t *testing.T) {
 	assert.Equal(t, "adaptive spin block", fmt.Sprint(WaitAdaptive, " ", WaitSpin, " ", WaitBlock))
 	assert.Equal(t, "auto message stream", fmt.Sprint(FramingAuto, " ", FramingMessage, " ", FramingStream))
 	assert.Equal(t, "unknown(9)", WaitMode(9).String())
+	assert.Equal(t, "cubic reno", fmt.Sprint(CongestionCubic, " ", CongestionReno))
+	assert.Equal(t, "tap packet", fmt.Sprint(RawTap, " ", RawPacket))
 	assert.Equal(t, "unknown(9)", Framing(9).String())
 }
 

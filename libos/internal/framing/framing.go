@@ -43,6 +43,47 @@ func MatchMagic(p []byte) (match, decided bool) {
 	return true, n == len(magic)
 }
 
+// Len is how many bytes an array is on the wire, in a message or bare.
+func Len(sga *abi.SGArray, message bool) uint64 {
+	n := sga.Len()
+	if message {
+		n += HeaderLen + 4*uint64(sga.NumSegs)
+	}
+	return n
+}
+
+// Piece is a range of memory, laid out as struct iovec.
+type Piece struct {
+	At  abi.Ptr
+	Len uint64
+}
+
+// Pieces are those of an array on the wire, in order: framing words and segments.
+type Pieces [2 * abi.MaxSegs]Piece
+
+// Gather lays out an array from byte skip of the wire on, and returns the number of pieces. words are its framing words (see Encode),
+// outside the Go heap or in something that stays; nil if it goes bare.
+func (v *Pieces) Gather(sga *abi.SGArray, words []byte, skip uint64) (n int) {
+	add := func(p abi.Ptr, size uint64) {
+		if skip >= size {
+			skip -= size
+			return
+		}
+		v[n] = Piece{p + abi.Ptr(skip), size - skip}
+		skip = 0
+		n++
+	}
+	at, size := abi.PtrTo(unsafe.Pointer(unsafe.SliceData(words))), uint64(HeaderLen+4)
+	for i := uint32(0); i < sga.NumSegs; i++ {
+		if words != nil {
+			add(at, size)
+			at, size = at+abi.Ptr(size), 4
+		}
+		add(sga.Segs[i].Buf, uint64(sga.Segs[i].Len))
+	}
+	return n
+}
+
 // Encode writes the framing words of an array to h, which has room for MaxOverhead: the header and the first
 // length, then the other lengths. It returns the bytes of the whole message on the wire.
 func Encode(h []byte, sga *abi.SGArray) uint64 {

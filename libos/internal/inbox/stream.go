@@ -1,0 +1,175 @@
+package inbox
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/internal/framing"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+)
+
+// Stream is the receiving side of a byte stream.
+type Stream struct {
+	Mode  config.Framing
+	Ended abi.Errno // why nothing more can be received; 0 as long as something can
+
+	q       *Queue
+	dec     framing.Decoder // message mode: the message under way
+	prefix  [3]byte         // auto mode: bytes that may be the beginning of the magic
+	nprefix int
+	spill   []byte // received, but beyond what the pops so far wanted: one of Pool.spills
+	spillAt int    // what of it the pops have had since
+}
+
+// Begin makes s the stream of q.
+func (s *Stream) Begin(q *Queue, mode config.Framing) { s.q, s.Mode = q, mode }
+
+// Plain tells whether nothing is held that must come before what is received next.
+func (s *Stream) Plain() bool { return s.dec.Idle() && len(s.spill) == 0 && s.Ended == 0 }
+
+// Held tells whether there is something for a pop without receiving: bytes, or the end.
+func (s *Stream) Held() bool { return len(s.spill) > 0 || s.Ended != 0 }
+
+// Wants completes pops with what is held, and tells whether some still wait.
+func (s *Stream) Wants() bool {
+	for !s.q.Pops.Empty() {
+		switch {
+		case len(s.spill) > 0:
+			s.unspill()
+		case s.Ended != 0:
+			s.q.Fail(&s.q.Pops, s.Ended)
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// Prefix copies bytes that belong before those received next to room, which has to have space for a few, and
+// returns their number. Got is then called with both.
+func (s *Stream) Prefix(room []byte) int { return copy(room, s.prefix[:s.nprefix]) }
+
+// Got takes all of p, which has come after what Prefix said, and keeps a copy of what no pop wants.
+func (s *Stream) Got(p []byte) {
+	s.nprefix = 0
+	s.keep(s.serve(p))
+}
+
+// Window is room for a part of a large message, where it may be received straight to; nil if none is under way. Filled says how
+// many bytes came.
+func (s *Stream) Window() []byte { return s.dec.Window() }
+
+// Filled accounts for n bytes that were received to Window.
+func (s *Stream) Filled(n int) {
+	done, err := s.dec.Fill(n)
+	if err != 0 {
+		s.End(err)
+	} else if done {
+		s.popMessage()
+	}
+}
+
+// Finish is the end of the stream after everything received so far.
+func (s *Stream) Finish() {
+	// What may have been the beginning of the magic was all there is.
+	if n := s.nprefix; n > 0 {
+		s.nprefix = 0
+		s.Mode = config.FramingStream
+		s.keep(s.serve(s.prefix[:n]))
+	}
+	if s.Ended == 0 {
+		s.Ended = unix.ECONNABORTED
+	}
+}
+
+// End forgets what is held and makes err the answer to all pops from now on.
+func (s *Stream) End(err abi.Errno) {
+	s.Drop()
+	s.Ended = err
+}
+
+// Drop forgets what is held.
+func (s *Stream) Drop() {
+	s.dec.Reset()
+	s.nprefix = 0
+	if s.spill != nil {
+		s.q.Pool.putSpill(s.spill)
+		s.spill = nil
+	}
+}
+
+// serve gives received bytes to the pops, and returns what they did not want.
+func (s *Stream) serve(p []byte) []byte {
+	for len(p) > 0 && !s.q.Pops.Empty() {
+		switch s.Mode {
+		case config.FramingAuto:
+			match, decided := framing.MatchMagic(p)
+			switch {
+			case !match:
+				s.Mode = config.FramingStream
+			case decided:
+				s.Mode = config.FramingMessage
+			default:
+				s.nprefix = copy(s.prefix[:], p)
+				return nil
+			}
+		case config.FramingMessage:
+			limit := uint64(s.q.Pool.Config.Limits.MaxMessage)
+			if s.dec.Idle() {
+				if n := framing.Whole(p, limit); n > 0 && s.q.popWhole(p[:n]) {
+					p = p[n:]
+					continue
+				}
+			}
+			n, done, err := s.dec.Feed(p, limit)
+			if err != 0 {
+				s.End(err)
+				return nil
+			}
+			p = p[n:]
+			if done {
+				s.popMessage()
+			}
+		case config.FramingStream:
+			p = p[s.popBytes(p):]
+		}
+	}
+	return p
+}
+
+// popMessage gives the oldest pop the message that is complete.
+func (s *Stream) popMessage() {
+	op := s.q.Pops.Head()
+	s.dec.Take(op.SGA())
+	op.Popped(false)
+}
+
+// popBytes gives the oldest pop as much of p as it wants, and returns how much that was.
+func (s *Stream) popBytes(p []byte) int {
+	op := s.q.Pops.Head()
+	n := min(len(p), int(s.q.Pool.Limit(op)))
+	if !s.q.popCopy(p[:n], true) {
+		op.Complete(unix.ENOMEM)
+		return 0
+	}
+	return n
+}
+
+// keep stores bytes that no pop has wanted yet.
+func (s *Stream) keep(p []byte) {
+	if len(p) > 0 {
+		s.spill, s.spillAt = append(s.q.Pool.getSpill(), p...), 0
+	}
+}
+
+// unspill gives stored bytes to the pops.
+func (s *Stream) unspill() {
+	buf := s.spill
+	s.spill = nil
+	left := s.serve(buf[s.spillAt:])
+	if len(left) == 0 {
+		s.q.Pool.putSpill(buf)
+	} else {
+		s.spill, s.spillAt = buf, len(buf)-len(left)
+	}
+}
