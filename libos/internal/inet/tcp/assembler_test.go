@@ -132,3 +132,5 @@ func TestAssemblerAllocs(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, round))
 	require.True(t, a.empty())
 }
+
+func seq(n int) wire.Seq { return wire.Seq(n) }
