@@ -70,7 +70,7 @@ static inline int plain_listen(struct sockaddr_in *addr, int backlog)
     socklen_t size = sizeof *addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
-    *addr = test_loopback(0);
+    *addr = test_plain(0);
     CHECK(bind(fd, ADDR(addr), sizeof *addr) == 0);
     CHECK(listen(fd, backlog) == 0);
     CHECK(getsockname(fd, ADDR(addr), &size) == 0);
@@ -94,7 +94,7 @@ static inline int plain_udp(struct sockaddr_in *addr)
     socklen_t size = sizeof *addr;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
-    *addr = test_loopback(0);
+    *addr = test_plain(0);
     CHECK(bind(fd, ADDR(addr), sizeof *addr) == 0);
     CHECK(getsockname(fd, ADDR(addr), &size) == 0);
     return fd;
@@ -193,7 +193,7 @@ static inline int q_udp(struct sockaddr_in *addr)
 {
     int qd = 0;
     socklen_t size = sizeof *addr;
-    *addr = test_loopback(0);
+    *addr = test_own(0);
     CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_DGRAM, 0), 0);
     CHECK_ERR(dmtr_bind(qd, ADDR(addr), sizeof *addr), 0);
     CHECK_ERR(dmtr_getsockname(qd, ADDR(addr), &size), 0);
