@@ -56,19 +56,21 @@ type LibOS struct {
 }
 
 // open makes a libOS on a device, which it closes if that fails.
-func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Config) (engine.LibOS, abi.Errno) {
+func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Config) (engine.LibOS, error) {
 	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, received: dev.Counters(), fd: dev.Info().FD, start: time.Now()}
 	o.minNap = int64(cfg.Dpdk.SleepMicros) * int64(time.Microsecond)
 	o.maxNap = int64(cfg.Dpdk.MaxSleepMicros) * int64(time.Microsecond)
 	o.nap = o.minNap
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return nil, closed(dev, errnoOf(err))
+		dev.Close()
+		return nil, err
 	}
 	o.epoch = ts.Nano()
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
-		return nil, closed(dev, errnoOf(err))
+		dev.Close()
+		return nil, err
 	}
 	o.timer, o.waitFds = fd, []int{fd}
 	if o.fd >= 0 {
@@ -77,16 +79,12 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 	stack, errno := inet.New(dev, sc, o.now())
 	if errno != 0 {
 		_ = unix.Close(fd)
-		return nil, closed(dev, errno)
+		dev.Close()
+		return nil, errno
 	}
 	o.stack, o.addr = stack, sc.IP.Addr
 	o.ports.host = stack.TCP()
-	return o, 0
-}
-
-func closed(dev link.Device, err abi.Errno) abi.Errno {
-	dev.Close()
-	return err
+	return o, nil
 }
 
 // now is the time of the stack.
@@ -162,12 +160,4 @@ func (o *LibOS) Close() {
 	o.stack.Close()
 	o.pool.Close()
 	_ = unix.Close(o.timer)
-}
-
-// errnoOf is the errno of a failed system call that package unix has wrapped.
-func errnoOf(err error) abi.Errno {
-	if e, ok := err.(abi.Errno); ok {
-		return e
-	}
-	return unix.EIO
 }

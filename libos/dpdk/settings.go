@@ -11,15 +11,14 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/udp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
-	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 )
 
 // settings makes the configuration of the stack from that of the library, which has been checked.
-func settings(cfg *config.Config) (*inet.Config, abi.Errno) {
+func settings(cfg *config.Config) (*inet.Config, error) {
 	var secret [16]byte
 	if _, err := unix.Getrandom(secret[:], 0); err != nil {
-		return nil, errnoOf(err)
+		return nil, err
 	}
 	n := &cfg.Network
 	c := ip.Config{
@@ -43,7 +42,7 @@ func settings(cfg *config.Config) (*inet.Config, abi.Errno) {
 			c.Known[addrOf(addr)] = wire.MAC(m)
 		}
 	}
-	return &inet.Config{IP: c, UDP: udp.Config{Secret: secret}, TCP: tcpSettings(cfg, secret)}, 0
+	return &inet.Config{IP: c, UDP: udp.Config{Secret: secret}, TCP: tcpSettings(cfg, secret)}, nil
 }
 
 // ownAddress is what the configuration says of it, 0 if nothing.

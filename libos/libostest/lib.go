@@ -24,7 +24,7 @@ import (
 
 // Options say what is tested.
 type Options struct {
-	New func(*engine.Engine, *config.Config) (engine.LibOS, abi.Errno)
+	New func(*engine.Engine, *config.Config) (engine.LibOS, error)
 	// Addr is an address of the libOS to which it and others can connect; nil: always 127.0.0.1.
 	Addr func(engine.LibOS) [4]byte
 
@@ -47,8 +47,8 @@ func Open(t testing.TB, opt *Options, change func(*config.Config)) *Lib {
 	}
 	e, err := engine.New(cfg.Limits)
 	require.Zero(t, err)
-	os, err := opt.New(e, cfg)
-	require.Zero(t, err)
+	os, problem := opt.New(e, cfg)
+	require.NoError(t, problem)
 	require.Zero(t, e.Attach(os, os))
 	l := &Lib{e, t, opt, [4]byte{127, 0, 0, 1}}
 	if opt.Addr != nil {

@@ -62,7 +62,7 @@ type watch struct {
 type pollable interface{ ready(events uint32) }
 
 // New makes the libOS.
-func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
+func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, errnoOf(err)
@@ -73,7 +73,7 @@ func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
 		return nil, unix.ENOMEM
 	}
 	eng.Control().Scratch = abi.PtrTo(scratch)
-	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, 0
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, nil
 }
 
 // Open implements engine.LibOS.
