@@ -233,14 +233,6 @@ static void run_case(const char *name)
     look_around(rc, t, &waited);
 }
 
-/* One line on stderr that names an internal error. */
-static int one_line(const char *err)
-{
-    static const char start[] = "libdmtr: internal error: ";
-    const char *end = strchr(err, '\n');
-    return strncmp(err, start, sizeof start - 1) == 0 && end != NULL && end[1] == 0;
-}
-
 int main(int argc, char **argv)
 {
     if (SANITIZED)

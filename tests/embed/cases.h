@@ -73,6 +73,22 @@ static inline void case_dies(const char *name, int sig)
         case_fail(name, &o);
 }
 
+/* One line on stderr that names an internal error. */
+static inline int one_line(const char *err)
+{
+    static const char start[] = "libdmtr: internal error: ";
+    const char *end = strchr(err, '\n');
+    return strncmp(err, start, sizeof start - 1) == 0 && end != NULL && end[1] == 0;
+}
+
+/* The case ends with exit(0), and the library has reported one internal error. */
+static inline void case_gives_up(const char *name)
+{
+    struct outcome o = case_run(name);
+    if (o.status != 0 || !one_line(o.err))
+        case_fail(name, &o);
+}
+
 /* For cases that are meant to crash. */
 static inline void no_core_file(void)
 {
