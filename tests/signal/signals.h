@@ -29,14 +29,6 @@ static inline uint32_t any(uint32_t n)
     return (uint32_t)(random_state >> 33) % n;
 }
 
-/* A number of repetitions, times DMTR_TEST_SCALE if that is set. */
-static inline uint64_t scaled(uint64_t n)
-{
-    const char *scale = getenv("DMTR_TEST_SCALE");
-    double times = scale != NULL ? atof(scale) : 1;
-    return times * (double)n < 1 ? 1 : (uint64_t)(times * (double)n);
-}
-
 static inline uint64_t now_us(void)
 {
     struct timespec t;
