@@ -8,7 +8,6 @@
 #include "net/peer.h"
 
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 struct outcome {

@@ -5,7 +5,6 @@
 #include "embed/dl.h"
 #include "signal/signals.h"
 
-#include <dirent.h>
 #include <sys/signalfd.h>
 #include <ucontext.h>
 
