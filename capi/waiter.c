@@ -164,7 +164,7 @@ void waiter_sleep(uint64_t seq, uint64_t until_ns)
     struct waiter self = {sleepers, thread_eventfd()};
 
     dmtrGoArm();
-    if (dmtr_ctl->seq != seq)
+    if (dmtr_ctl->seq != seq || dmtr_ctl->broken)
         return;
     for (uint32_t i = 0; i < n; i++)
         fds[i] = (struct pollfd){dmtr_ctl->fds[i], POLLIN, 0};
