@@ -24,10 +24,14 @@ static void open_others(int readable)
         CHECK((readable ? open("/dev/zero", O_RDWR) : eventfd(0, 0)) >= 0);
 }
 
-static void given_up(void)
+static void given_up(dmtr_qtoken_t pending)
 {
     int qd = 0;
     CHECK_ERR(dmtr_queue(&qd), EIO);
+    CHECK_ERR(dmtr_poll(NULL, pending), EIO);
+    CHECK_ERR(dmtr_wait_timeout(NULL, pending, 0), EIO);
+    CHECK_ERR(dmtr_wait_all(NULL, &pending, 1), EIO);
+    CHECK_ERR(dmtr_drop(pending), EIO);
     CHECK_ERR(dmtr_init(0, NULL), EPERM);
     exit(0);
 }
@@ -67,7 +71,7 @@ static void run_case(const char *name)
             open_others(strstr(name, "readable") != NULL);
         CHECK_ERR(dmtr_wait(NULL, accept), EIO);
     }
-    given_up();
+    given_up(pop);
 }
 
 int main(int argc, char **argv)
