@@ -68,9 +68,7 @@ static void try_all(int gone, int client, int server, int listener, int queue, c
 static int blocked_err = -1;
 static void *blocked(void *arg)
 {
-    dmtr_qtoken_t qt = 0;
-    CHECK_ERR(dmtr_pop(&qt, *(int *)arg), 0);
-    blocked_err = dmtr_wait_timeout(NULL, qt, 10 * (uint64_t)SOON_NS);
+    blocked_err = dmtr_wait_timeout(NULL, *(dmtr_qtoken_t *)arg, 10 * (uint64_t)SOON_NS);
     return NULL;
 }
 
@@ -79,6 +77,7 @@ static void run_case(const char *name)
 {
     struct sockaddr_in addr;
     int client, server, queue = 0, another = 0, listener, gone = strcmp(name, "closed") == 0;
+    dmtr_qtoken_t pop;
     pthread_t t;
     test_init();
     alarm(10);
@@ -86,7 +85,8 @@ static void run_case(const char *name)
     test_tcp_connect(listener, &addr, &client, &server);
     CHECK_ERR(dmtr_queue(&queue), 0);
     CHECK_ERR(dmtr_queue(&another), 0);
-    start_thread(&t, blocked, &another);
+    pop = q_start_pop(another); /* here, because the thread may come late */
+    start_thread(&t, blocked, &pop);
     usleep(20000);
     close_all();
     if (!gone)
