@@ -297,6 +297,14 @@ func dmtrGoArm() (rc C.int) {
 	return 0
 }
 
+// dmtrGoLost gives the engine up: without its descriptors it would not learn of anything that happens.
+//
+//export dmtrGoLost
+func dmtrGoLost() (rc C.int) {
+	defer guard(&rc)
+	panic("the program has closed descriptors of the library")
+}
+
 // errnoOf is the errno in an error of start.
 func errnoOf(err error) abi.Errno {
 	var e *startError

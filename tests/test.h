@@ -82,13 +82,12 @@ static inline void test_timed_out(int sig)
     _exit(1);
 }
 
-/* Starts the watchdog, and a process group of the test's own. Threads of the library run on small stacks, hence SA_ONSTACK. */
+/* Starts the watchdog, and a process group of the test's own. */
 static inline void test_watchdog(void)
 {
     struct sigaction sa;
     memset(&sa, 0, sizeof sa);
     sa.sa_handler = test_timed_out;
-    sa.sa_flags = SA_ONSTACK;
     CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
     setpgid(0, 0);
     alarm(TEST_SECONDS);
