@@ -69,7 +69,11 @@ func (s *Stream) Offer(p []byte) int {
 			return n
 		}
 	}
-	return len(p) - len(s.serve(p[n:]))
+	n = len(p) - len(s.serve(p[n:]))
+	if s.Ended != 0 {
+		s.q.Fail(&s.q.Pops, s.Ended)
+	}
+	return n
 }
 
 // Window is room for a part of a large message, where it may be received straight to; nil if none is under way. Filled says how
