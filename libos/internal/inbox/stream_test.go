@@ -138,10 +138,10 @@ func TestStreamInPieces(t *testing.T) {
 			require.Less(t, step, 1_000_000, "seed %d", seed)
 			switch r.IntN(3) {
 			case 0:
-				n := min(len(held), 1+r.IntN(1+r.IntN(3000)))
+				n := min(len(held), 1+r.IntN(1<<r.IntN(12)))
 				s.data = append(s.data, held[:n]...)
 				held = held[n:]
-				s.feed(1 + r.IntN(2000))
+				s.feed(1 + r.IntN(1<<r.IntN(12)))
 			case 1:
 				if len(pops) < 5 {
 					qt, err := e.Pop(qd, []uint64{0, 0, 1, 2, 100}[r.IntN(5)])
