@@ -9,7 +9,6 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
-	"github.com/libdmtr/libdmtr/libos/internal/inet/udp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/config"
 )
@@ -42,7 +41,7 @@ func settings(cfg *config.Config) (*inet.Config, error) {
 			c.Known[addrOf(addr)] = wire.MAC(m)
 		}
 	}
-	return &inet.Config{IP: c, UDP: udp.Config{Secret: secret}, TCP: tcpSettings(cfg, secret)}, nil
+	return &inet.Config{IP: c, TCP: tcpSettings(cfg, secret)}, nil
 }
 
 // ownAddress is what the configuration says of it, 0 if nothing.

@@ -18,6 +18,8 @@ func (o *LibOS) Counters(visit func(name string, value uint64)) {
 		counters any
 	}{
 		{"link", o.received},
+		{"ip", o.stack.IP().Counters()},
+		{"udp", o.stack.UDP().Counters()},
 		{"tcp", &o.stack.TCP().Counters},
 	} {
 		v := reflect.ValueOf(part.counters).Elem()

@@ -76,5 +76,9 @@ func (s *Stack) UDP() *udp.Table      { return s.udp }
 func (s *Stack) TCP() *tcp.Host       { return s.tcp }
 func (s *Stack) Timers() *timer.Wheel { return s.timers }
 
-// Close gives up everything, without a word to the peers.
-func (s *Stack) Close() { s.dev.Close() }
+// Close resets all connections, and closes the device.
+func (s *Stack) Close() {
+	s.tcp.Close()
+	s.dev.Flush()
+	s.dev.Close()
+}

@@ -229,7 +229,7 @@ func (r *reassembly) report(a *assembly) {
 		return
 	}
 	k := Packet{Src: a.src, Dst: a.dst, Data: a.room.data[:8], Group: a.group, proto: a.proto, header: a.header[:a.headerLen]}
-	if r.host.sendError(&k, icmpTimeExceeded, codeReassembly) {
+	if r.host.sendError(&k, wire.ICMPTimeExceeded, wire.ExceededReassembly) {
 		r.host.counters.TimeoutsOut++
 	}
 }

@@ -8,25 +8,6 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
-// Types of ICMP.
-const (
-	icmpEchoReply    = 0
-	icmpUnreachable  = 3
-	icmpSourceQuench = 4
-	icmpRedirect     = 5
-	icmpEcho         = 8
-	icmpTimeExceeded = 11
-	icmpParameter    = 12
-)
-
-// Codes of destination unreachable, for Unreachable, and of time exceeded.
-const (
-	codeProtocol   = 2
-	CodePort       = 3
-	codeTooBig     = 4
-	codeReassembly = 1
-)
-
 // unreachables are the errors by code. RFC 1122, section 4.2.3.9: only what the host itself says is final; RFC 1812 has
 // the codes from 6 on.
 var unreachables = [16]abi.Errno{
@@ -39,20 +20,20 @@ var unreachables = [16]abi.Errno{
 // icmpInput handles an ICMP message.
 func (h *Host) icmpInput(k *Packet) {
 	h.counters.ICMPIn++
-	m := k.Data
-	if len(m) < wire.ICMPLen || wire.Fold(wire.Sum(m, 0)) != 0xffff {
+	m, ok := wire.ParseICMP(k.Data)
+	if !ok || !m.SumGood() {
 		h.counters.ICMPBad++
 		return
 	}
-	switch m[0] {
-	case icmpEcho:
+	switch m.Type() {
+	case wire.ICMPEcho:
 		if k.Group { // RFC 1122, section 3.2.2.6
 			h.counters.ICMPIgnored++
 			return
 		}
 		h.echo(k)
-	case icmpUnreachable, icmpTimeExceeded, icmpParameter:
-		h.icmpError(k)
+	case wire.ICMPUnreachable, wire.ICMPTimeExceeded, wire.ICMPBadParameter:
+		h.icmpError(k, m)
 	default: // redirects can be forged too easily, source quench is dead (RFC 6633)
 		h.counters.ICMPIgnored++
 	}
@@ -64,8 +45,8 @@ func (h *Host) echo(k *Packet) {
 		return
 	}
 	m := k.Data
-	m[0] = icmpEchoReply
-	sum := uint32(binary.BigEndian.Uint16(m[2:])) + icmpEcho<<8 // RFC 1624
+	m[0] = wire.ICMPEchoReply
+	sum := uint32(binary.BigEndian.Uint16(m[2:])) + uint32(wire.ICMPEcho)<<8 // RFC 1624
 	binary.BigEndian.PutUint16(m[2:], uint16(sum+sum>>16))
 	if h.SendLarge(&h.answer, m, wire.ProtoICMP, -1) == 0 {
 		h.counters.EchoReplies++
@@ -81,16 +62,9 @@ func (h *Host) answerTo(k *Packet) abi.Errno {
 }
 
 // icmpError passes an error on to the protocol whose packet it has.
-func (h *Host) icmpError(k *Packet) {
-	m := k.Data
-	inner := m[wire.ICMPLen:]
-	if len(inner) < wire.IPv4Len || inner[0]>>4 != 4 {
-		h.counters.ICMPBad++
-		return
-	}
-	p := wire.IPv4(inner)
-	n := p.HeaderLen()
-	if n < wire.IPv4Len || len(inner) < n+8 || k.Group || p.FragmentOffset() != 0 || p.Src() != k.Dst {
+func (h *Host) icmpError(k *Packet, m wire.ICMP) {
+	p, data, ok := m.Original()
+	if !ok || len(data) < 8 || k.Group || p.FragmentOffset() != 0 || p.Src() != k.Dst {
 		h.counters.ICMPBad++
 		return
 	}
@@ -100,20 +74,20 @@ func (h *Host) icmpError(k *Packet) {
 		return
 	}
 	f := &h.failure
-	*f = Failure{Local: p.Src(), Remote: p.Dst(), Data: inner[n:]}
-	switch code := m[1]; {
-	case m[0] == icmpTimeExceeded:
+	*f = Failure{Local: p.Src(), Remote: p.Dst(), Data: data}
+	switch code := m.Code(); {
+	case m.Type() == wire.ICMPTimeExceeded:
 		f.Errno = syscall.EHOSTUNREACH
-	case m[0] == icmpParameter:
+	case m.Type() == wire.ICMPBadParameter:
 		f.Errno = syscall.EPROTO
 	case code >= uint8(len(unreachables)):
 		h.counters.ICMPIgnored++
 		return
 	default:
 		f.Errno = unreachables[code]
-		f.Hard = code == codeProtocol || code == CodePort
-		if code == codeTooBig {
-			if f.MTU = int(binary.BigEndian.Uint16(m[6:])); f.MTU == 0 {
+		f.Hard = code == wire.UnreachableProtocol || code == wire.UnreachablePort
+		if code == wire.FragmentationNeeded {
+			if f.MTU = int(m.MTU()); f.MTU == 0 {
 				f.MTU = plateau(p.TotalLen())
 			}
 		}
@@ -135,7 +109,7 @@ func plateau(n int) int {
 // Unreachable sends an ICMP message in answer to a packet, with a code of destination unreachable, if the rules
 // permit.
 func (h *Host) Unreachable(k *Packet, code uint8) {
-	if h.sendError(k, icmpUnreachable, code) {
+	if h.sendError(k, wire.ICMPUnreachable, code) {
 		h.counters.UnreachOut++
 	}
 }
@@ -146,7 +120,7 @@ const mostOfError = 576 - wire.IPv4Len
 // sendError sends an ICMP error, with as much of the packet as fits. RFC 1122, section 3.2.2: never about broadcasts or
 // ICMP errors; those about fragments but the first cannot come here, nor senders that are not one host.
 func (h *Host) sendError(k *Packet, typ, code uint8) bool {
-	if k.Group || (k.proto == wire.ProtoICMP && (len(k.Data) == 0 || (k.Data[0] != icmpEcho && k.Data[0] != icmpEchoReply))) {
+	if k.Group || (k.proto == wire.ProtoICMP && (len(k.Data) == 0 || wire.ICMP(k.Data).Error())) {
 		return false
 	}
 	if !h.mayReport() {
@@ -161,11 +135,9 @@ func (h *Host) sendError(k *Packet, typ, code uint8) bool {
 		return false
 	}
 	b = b[:min(len(b), mostOfError)]
-	clear(b[:wire.ICMPLen])
-	b[0], b[1] = typ, code
 	n := wire.ICMPLen + copy(b[wire.ICMPLen:], k.header)
 	n += copy(b[n:], k.Data)
-	binary.BigEndian.PutUint16(b[2:], ^wire.Fold(wire.Sum(b[:n], 0)))
+	wire.ICMP(b[:n]).Put(typ, code, 0)
 	h.Send(&h.answer, n, wire.ProtoICMP, -1)
 	return true
 }

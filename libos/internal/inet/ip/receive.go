@@ -96,7 +96,7 @@ func (h *Host) deliver(k *Packet) {
 		return
 	}
 	h.counters.UnknownProto++
-	h.Unreachable(k, codeProtocol)
+	h.Unreachable(k, wire.UnreachableProtocol)
 }
 
 // badSource tells whether a packet from outside cannot have come from src (RFC 1122, section 3.2.1.3).

@@ -91,7 +91,7 @@ func (t *Table) Input(k *ip.Packet) {
 	s := t.find(k, u.DstPort(), u.SrcPort())
 	if s == nil {
 		t.counters.NoPort++
-		t.host.Unreachable(k, ip.CodePort)
+		t.host.Unreachable(k, wire.UnreachablePort)
 		return
 	}
 	t.counters.In++
