@@ -48,7 +48,8 @@ type pipeRing struct {
 	memory                       []byte
 	stride, room                 int // distance of the buffers; bytes of a frame
 	slots                        []pipeSlot
-	free                         []uint32 // as many as there are slots that hold no frame, and one: that of the sender
+	spare                        uint32 // the buffer of the next frame
+	free                         []uint32
 	released, taken, ready, tail uint32
 	closed                       bool
 }
@@ -76,7 +77,7 @@ func newPipeRing(queue, mtu int) *pipeRing {
 	for n < queue {
 		n *= 2
 	}
-	r := &pipeRing{room: mtu + wire.EthernetLen, slots: make([]pipeSlot, n), free: make([]uint32, n+1)}
+	r := &pipeRing{room: mtu + wire.EthernetLen, slots: make([]pipeSlot, n), free: make([]uint32, n)}
 	r.stride = (r.room + cacheLine - 1) &^ (cacheLine - 1)
 	r.memory = make([]byte, r.stride*(n+1))
 	for i := range r.free {
@@ -119,7 +120,7 @@ func (p *Pipe) Receive(frames []Frame) int {
 // Buffer implements Device. There always is one: a full pipe loses frames in Send.
 func (p *Pipe) Buffer() []byte {
 	r := p.out
-	return r.buffer(r.free[len(r.free)-1], r.room)
+	return r.buffer(r.spare, r.room)
 }
 
 // Send implements Device.
@@ -131,11 +132,11 @@ func (p *Pipe) Send(n int, flags Flags) {
 	}
 	last := len(r.free) - 1
 	s := &r.slots[r.tail&uint32(len(r.slots)-1)]
-	s.buffer, s.n, s.flags = r.free[last], uint32(n), 0
+	s.buffer, s.n, s.flags = r.spare, uint32(n), 0
 	if flags&p.info.Offloads != 0 {
 		s.flags = SumsGood
 	}
-	r.free = r.free[:last]
+	r.spare, r.free = r.free[last], r.free[:last]
 	r.tail++
 	p.counters.TxFrames++
 	p.counters.TxBytes += uint64(n)

@@ -21,7 +21,11 @@ func (r *ring) write(b *blocks, p []byte, limit int) int {
 		return 0
 	}
 	if int(r.n)+n > len(r.buf) && !r.grow(b, int(r.n)+n, int(r.n)) {
-		n = len(r.buf) - int(r.n)
+		// Memory is short; the next larger block may still be there.
+		if len(r.buf) == int(r.n) && !r.grow(b, int(r.n)+1, int(r.n)) {
+			return 0
+		}
+		n = min(n, len(r.buf)-int(r.n))
 	}
 	r.put(int(r.n), p[:n])
 	r.n += uint32(n)

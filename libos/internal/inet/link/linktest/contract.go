@@ -169,6 +169,11 @@ func bothWays(t *testing.T, dev, peer link.Device) {
 // bufferStays: Buffer returns the same room until Send takes it, whatever happens in between.
 func bufferStays(t *testing.T, dev, peer link.Device) {
 	frames := make([]link.Frame, 8)
+	for i := range 4 {
+		send(t, dev, i, shortest)
+	}
+	dev.Flush()
+	require.NotEmpty(t, receive(peer, frames))
 	b := dev.Buffer()
 	require.Len(t, b, dev.Info().MTU+wire.EthernetLen)
 	Fill(b, 1, shortest)
@@ -176,6 +181,7 @@ func bufferStays(t *testing.T, dev, peer link.Device) {
 	peer.Flush()
 	require.Len(t, receive(dev, frames), 1)
 	dev.Flush()
+	drain(peer)
 	again := dev.Buffer()
 	require.Same(t, &b[0], &again[0])
 	dev.Send(shortest, 0)
