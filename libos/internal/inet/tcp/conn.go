@@ -41,6 +41,7 @@ type Conn struct {
 	key     key
 	flags   connFlags
 	state   State
+	agreed  wire.OptionSet // options of the SYNs that both sides have; MSS always
 
 	sndScale, rcvScale uint8
 	probes             uint8 // keepalive probes unanswered
@@ -90,8 +91,6 @@ type Conn struct {
 	segsSent, segsRcvd, resent       uint64
 	dupAcks, outOfOrder              uint32
 }
-
-const never = timer.Never
 
 // connList is all connections of a Host.
 type connList struct {
@@ -209,6 +208,7 @@ func (c *Conn) open() {
 // init is what active and passive opens have in common.
 func (c *Conn) init() {
 	h := c.host
+	c.mss = defaultMSS
 	c.tsOffset = h.stampOffset(c.key)
 	c.recovery.init(&h.rcfg)
 	c.rcvMSS = defaultMSS

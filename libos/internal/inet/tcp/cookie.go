@@ -24,25 +24,23 @@ func (h *Host) sendCookie(l *Listener, s *segment) {
 	h.Counters.CookiesSent++
 	now := h.ip.Now()
 	l.cookieAt = now
-	var m mini
-	m.takeOptions(&s.options, &h.cfg)
 	i := 0
-	for i+1 < len(cookieMSS) && cookieMSS[i+1] <= m.mss {
+	for i+1 < len(cookieMSS) && int(cookieMSS[i+1]) <= peerMSS(&s.opt) {
 		i++
 	}
-	o := synOptions{}
-	if m.hasStamp {
-		o = synOptions{sackOK: m.sackOK, hasStamp: true, hasScale: m.hasScale, scale: h.scale, echo: m.tsRecent}
+	o := wire.Options{}
+	if has := s.opt.Has & h.offered; has&wire.HasTimestamps != 0 {
+		o = wire.Options{Has: has, Scale: h.scale, TSEcr: s.opt.TSVal}
 		bits := uint32(noScale)
-		if m.hasScale {
-			bits = uint32(m.scale)
+		if has&wire.HasScale != 0 {
+			bits = uint32(s.opt.Scale)
 		}
-		if m.sackOK {
+		if has&wire.HasSACKPermitted != 0 {
 			bits |= 1 << 4
 		}
 		present := milliseconds(now) + h.stampOffset(s.key)
-		if o.stamp = present&^(1<<cookieBits-1) | bits; int32(present-o.stamp) < 0 {
-			o.stamp -= 1 << cookieBits // not later than the present, or later segments would look old
+		if o.TSVal = present&^(1<<cookieBits-1) | bits; int32(present-o.TSVal) < 0 {
+			o.TSVal -= 1 << cookieBits // not later than the present, or later segments would look old
 		}
 	}
 	h.sendHandshake(s.key, h.cookie(s.key, s.seq, now/cookiePeriod, i), s.seq+1, &o)
@@ -62,13 +60,15 @@ func (h *Host) acceptCookie(l *Listener, s *segment) bool {
 	}
 	h.Counters.CookiesAccepted++
 	m := mini{key: s.key, listener: l, sndNxt: s.ack, rcvNxt: s.seq, mss: cookieMSS[i]}
-	if s.hasStamp && !h.cfg.NoTimestamps {
-		m.hasStamp, m.tsRecent = true, s.stamp
-		bits := s.echo & (1<<cookieBits - 1)
-		m.sackOK = bits>>4 != 0
-		m.scale = uint8(bits & 15)
-		if m.hasScale = m.scale != noScale; !m.hasScale {
-			m.scale = 0
+	if s.stamped() {
+		m.opt, m.tsRecent = wire.HasTimestamps, s.opt.TSVal
+		bits := s.opt.TSEcr & (1<<cookieBits - 1)
+		if bits>>4 != 0 {
+			m.opt |= wire.HasSACKPermitted
+		}
+		if scale := uint8(bits & 15); scale != noScale {
+			m.opt |= wire.HasScale
+			m.scale = scale
 		}
 	}
 	h.promote(&m, s)

@@ -13,12 +13,13 @@ import (
 type Host struct {
 	Counters Counters
 
-	ip     *ip.Host
-	wheel  *timer.Wheel
-	cfg    Config
-	rcfg   recoveryConfig
-	secret secret
-	scale  uint8 // that we announce
+	ip      *ip.Host
+	wheel   *timer.Wheel
+	cfg     Config
+	rcfg    recoveryConfig
+	secret  secret
+	scale   uint8          // that we announce
+	offered wire.OptionSet // of a SYN
 
 	last      *Conn // that had the last segment
 	table     table
@@ -34,7 +35,8 @@ type Host struct {
 
 	seg     segment // that Input is working on
 	event   ackEvent
-	scratch ip.Path // to peers that have no Conn
+	sacked  [4]sackRange // of that segment
+	scratch ip.Path      // to peers that have no Conn
 	resets  limiter
 	draws   uint64
 	ports   uint64 // connections that were given a port, for the choice of the next
@@ -47,6 +49,16 @@ func New(h *ip.Host, timers *timer.Wheel, cfg *Config) *Host {
 	c.setDefaults()
 	for !c.NoScale && c.ReceiveBuffer>>t.scale > 0xffff {
 		t.scale++
+	}
+	t.offered = wire.HasMSS
+	if !c.NoScale {
+		t.offered |= wire.HasScale
+	}
+	if !c.NoSACK {
+		t.offered |= wire.HasSACKPermitted
+	}
+	if !c.NoTimestamps {
+		t.offered |= wire.HasTimestamps
 	}
 	t.blocks.limit = c.Memory
 	t.rcfg = recoveryConfig{initialRTO: second, minRTO: c.MinRTO, maxRTO: c.MaxRTO, maxAckWait: maxAckWait, minProbe: minProbe, blocks: &t.blocks}
@@ -86,8 +98,11 @@ type segment struct {
 	flags wire.TCPFlags
 	wnd   uint32 // as in the header
 	data  []byte
-	options
+	opt   wire.Options
 }
+
+// stamped tells whether there are timestamps.
+func (s *segment) stamped() bool { return s.opt.Has&wire.HasTimestamps != 0 }
 
 // length is what the segment takes of the sequence space (SEG.LEN).
 func (s *segment) length() int {
@@ -155,7 +170,7 @@ func (h *Host) inputOther(t wire.TCP, k key, m *mini, group bool) {
 
 func (s *segment) take(t wire.TCP) {
 	s.seq, s.ack, s.flags, s.wnd, s.data = t.Seq(), t.Ack(), t.Flags(), uint32(t.Window()), t.Payload()
-	s.options.parse(t.Options(), s.flags&wire.SYN != 0)
+	s.opt.Parse(t.Options())
 }
 
 // Failed implements ip.Protocol: a segment of ours did not arrive, or somebody says so. Only what names a segment in
@@ -233,7 +248,7 @@ func (h *Host) sendBare(k key, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint1
 	}
 	n := wire.TCPLen
 	if stamp != 0 || echo != 0 {
-		putStamp(b[n:], stamp, echo)
+		wire.PutTimestamps(b[n:], stamp, echo)
 		n += stampLen
 	}
 	wire.TCP(b).Put(l.Port, r.Port, seq, ack, n, flags, wnd)
@@ -286,7 +301,7 @@ func (h *Host) choosePort(local, remote wire.Addr, rport uint16) uint16 {
 // tell old segments from new ones (RFC 6191), that has seen a second pass.
 func (h *Host) reusable(k key) bool {
 	s := h.table.find(k)
-	return s == nil || s.mini != nil && s.mini.kind == isTimeWait && s.mini.hasStamp && h.ip.Now()-s.mini.at > second
+	return s == nil || s.mini != nil && s.mini.kind == isTimeWait && s.mini.stamped() && h.ip.Now()-s.mini.at > second
 }
 
 // PortFree tells whether a socket may be bound to the port: 0 or EADDRINUSE. Connections in the table do not count,

@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"encoding/binary"
 	"syscall"
 
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
@@ -46,11 +45,8 @@ func (c *Conn) predicted(t wire.TCP) bool {
 	data := t.Payload()
 	stamp, echo := uint32(0), uint32(0)
 	if c.flags&hasStamps != 0 {
-		if t[12]>>4 != (wire.TCPLen+stampLen)/4 || binary.BigEndian.Uint32(t[wire.TCPLen:]) != stampWord {
-			return false
-		}
-		stamp, echo = binary.BigEndian.Uint32(t[wire.TCPLen+4:]), binary.BigEndian.Uint32(t[wire.TCPLen+8:])
-		if int32(stamp-c.tsRecent) < 0 {
+		var ok bool
+		if stamp, echo, ok = t.Timestamps(); !ok || int32(stamp-c.tsRecent) < 0 {
 			return false
 		}
 	} else if t[12]>>4 != wire.TCPLen/4 {
@@ -133,7 +129,7 @@ func (c *Conn) inputSynSent(s *segment) {
 		return
 	}
 	now := c.host.ip.Now()
-	c.agree(s, now)
+	c.synReceived(s, now)
 	if !ackOK { // simultaneous open (MUST-10)
 		c.state = SynReceived
 		c.synTries = 0
@@ -150,29 +146,41 @@ func (c *Conn) inputSynSent(s *segment) {
 	c.connected()
 }
 
-// agree takes what the peer's SYN says.
-func (c *Conn) agree(s *segment, now int64) {
+// synReceived takes what the peer's SYN says.
+func (c *Conn) synReceived(s *segment, now int64) {
 	h := c.host
 	c.rcvNxt = s.seq + 1
 	c.ackSent = c.rcvNxt
 	c.rcvAdv = c.rcvNxt + wire.Seq(h.synWindow())
-	c.peerMSS = defaultMSS
-	if s.mss != 0 {
-		c.peerMSS = max(int(s.mss), minMSS)
-	}
-	if s.hasStamp && !h.cfg.NoTimestamps {
-		c.flags |= hasStamps
-		c.tsRecent, c.tsAt = s.stamp, now
-	}
-	if s.sackOK && !h.cfg.NoSACK {
-		c.flags |= hasSACK
-	}
-	if s.hasScale && !h.cfg.NoScale {
-		c.sndScale, c.rcvScale = s.scale, h.scale
-	}
+	c.agree(&s.opt, now)
 	c.sndWnd, c.sndWl1, c.sndWl2 = int(s.wnd), s.seq, c.iss
 	c.maxWnd = c.sndWnd
 	c.heard = now
+}
+
+// agree settles the options: those that both sides have.
+func (c *Conn) agree(o *wire.Options, now int64) {
+	h := c.host
+	c.agreed = h.offered&o.Has | wire.HasMSS
+	c.peerMSS = peerMSS(o)
+	if c.agreed&wire.HasTimestamps != 0 {
+		c.flags |= hasStamps
+		c.tsRecent, c.tsAt = o.TSVal, now
+	}
+	if c.agreed&wire.HasSACKPermitted != 0 {
+		c.flags |= hasSACK
+	}
+	if c.agreed&wire.HasScale != 0 {
+		c.sndScale, c.rcvScale = o.Scale, h.scale
+	}
+}
+
+// peerMSS is what a SYN announces.
+func peerMSS(o *wire.Options) int {
+	if o.Has&wire.HasMSS == 0 {
+		return defaultMSS
+	}
+	return max(int(o.MSS), minMSS)
 }
 
 // connected tells the handler of the success of an active open.
@@ -207,8 +215,8 @@ func (c *Conn) inputSynchronized(s *segment) {
 	if !c.inputAck(s, now) {
 		return
 	}
-	if c.flags&hasStamps != 0 && s.seq.AtMost(c.ackSent) && (int32(s.stamp-c.tsRecent) >= 0 || now-c.tsAt > stampsValid) {
-		c.tsRecent, c.tsAt = s.stamp, now // RFC 7323, section 4.3
+	if c.flags&hasStamps != 0 && s.seq.AtMost(c.ackSent) && (int32(s.opt.TSVal-c.tsRecent) >= 0 || now-c.tsAt > stampsValid) {
+		c.tsRecent, c.tsAt = s.opt.TSVal, now // RFC 7323, section 4.3
 	}
 	c.ownFinAcked()
 	if c.flags&listed == 0 || c.state == TimeWait {
@@ -224,11 +232,11 @@ func (c *Conn) fresh(s *segment, now int64) bool {
 	if c.flags&hasStamps == 0 || s.flags&wire.RST != 0 {
 		return true
 	}
-	if !s.hasStamp {
+	if !s.stamped() {
 		c.host.Counters.PAWSDrops++
 		return false
 	}
-	if int32(s.stamp-c.tsRecent) >= 0 || now-c.tsAt > stampsValid {
+	if int32(s.opt.TSVal-c.tsRecent) >= 0 || now-c.tsAt > stampsValid {
 		return true
 	}
 	c.host.Counters.PAWSDrops++
@@ -341,13 +349,26 @@ func (c *Conn) inputAck(s *segment, now int64) bool {
 		return true
 	}
 	e := &c.host.event
-	e.Blocks, e.Echo, e.HasEcho = s.block[:s.blocks], s.echo, s.hasStamp && c.flags&hasStamps != 0
-	if c.flags&hasSACK == 0 {
-		e.Blocks = nil
+	e.Blocks, e.Echo, e.HasEcho = nil, s.opt.TSEcr, s.stamped() && c.flags&hasStamps != 0
+	if c.flags&hasSACK != 0 {
+		e.Blocks = c.host.takeBlocks(&s.opt)
 	}
 	c.acked(s.seq, s.ack, int(s.wnd)<<c.sndScale, s.length() > 0, now)
 	if c.sndWnd > 0 {
 		c.flags &^= probing
 	}
 	return true
+}
+
+// takeBlocks returns the blocks of the SACK option.
+func (h *Host) takeBlocks(o *wire.Options) []sackRange {
+	if o.Has&wire.HasSACK == 0 {
+		return nil
+	}
+	n := 0
+	for _, b := range o.SACK() {
+		h.sacked[n] = sackRange(b)
+		n++
+	}
+	return h.sacked[:n]
 }

@@ -1,7 +1,13 @@
 package tcp
 
+import "github.com/libdmtr/libdmtr/libos/internal/inet/wire"
+
 const (
-	sumAt = 16 // of the checksum in the header
+	sumAt    = 16 // of the checksum in the header
+	stampLen = wire.TimestampsLen
+
+	defaultMSS = 536 // of a peer that announces none (MUST-15)
+	minMSS     = 64  // of a peer that announces less: tiny segments are an attack
 
 	maxAckWait      = 200 * millisecond // the longest that a peer delays an ACK
 	minProbe        = 1 * millisecond

@@ -158,23 +158,13 @@ func (h *Host) inputSyn(l *Listener, s *segment) {
 	m := h.newMini(s.key, isEmbryo)
 	m.listener = l
 	m.sndNxt, m.rcvNxt = iss+1, s.seq+1
-	m.takeOptions(&s.options, &h.cfg)
+	m.opt = s.opt.Has & h.offered
+	m.mss, m.scale, m.tsRecent = uint16(peerMSS(&s.opt)), s.opt.Scale, s.opt.TSVal
 	m.offset = h.stampOffset(s.key)
 	l.embryos++
 	h.table.put(s.key, nil, m)
 	h.queueEmbryo(m)
 	h.sendSynAck(m)
-}
-
-// takeOptions notes what the peer's SYN says.
-func (m *mini) takeOptions(o *options, cfg *Config) {
-	m.mss = defaultMSS
-	if o.mss != 0 {
-		m.mss = max(o.mss, minMSS)
-	}
-	m.hasStamp, m.tsRecent = o.hasStamp && !cfg.NoTimestamps, o.stamp
-	m.sackOK = o.sackOK && !cfg.NoSACK
-	m.hasScale, m.scale = o.hasScale && !cfg.NoScale, o.scale
 }
 
 // queueEmbryo sets the time of the next SYN-ACK. Each list has one delay, so its order is that of the times.
@@ -225,13 +215,12 @@ func (h *Host) announced(p *ip.Path) uint16 {
 
 // sendSynAck answers a SYN.
 func (h *Host) sendSynAck(m *mini) {
-	o := synOptions{sackOK: m.sackOK, hasStamp: m.hasStamp, hasScale: m.hasScale, scale: h.scale,
-		stamp: milliseconds(h.ip.Now()) + m.offset, echo: m.tsRecent}
+	o := wire.Options{Has: m.opt, Scale: h.scale, TSVal: milliseconds(h.ip.Now()) + m.offset, TSEcr: m.tsRecent}
 	h.sendHandshake(m.key, m.sndNxt-1, m.rcvNxt, &o)
 }
 
 // sendHandshake sends a SYN-ACK for what is no Conn.
-func (h *Host) sendHandshake(k key, iss, ack wire.Seq, o *synOptions) {
+func (h *Host) sendHandshake(k key, iss, ack wire.Seq, o *wire.Options) {
 	l, r := k.local(), k.remote()
 	if h.ip.Path(&h.scratch, l.Addr, r.Addr) != 0 {
 		return
@@ -241,8 +230,9 @@ func (h *Host) sendHandshake(k key, iss, ack wire.Seq, o *synOptions) {
 		h.Counters.NoBuffer++
 		return
 	}
-	o.mss = h.announced(&h.scratch)
-	n := wire.TCPLen + o.put(b[wire.TCPLen:])
+	o.Has |= wire.HasMSS
+	o.MSS = h.announced(&h.scratch)
+	n := wire.TCPLen + o.PutSYN(b[wire.TCPLen:])
 	wire.TCP(b).Put(l.Port, r.Port, iss, ack, n, wire.SYN|wire.ACK, h.synWindow())
 	h.Counters.Sent++
 	h.ip.Send(&h.scratch, n, wire.ProtoTCP, sumAt)
@@ -255,7 +245,7 @@ func (h *Host) inputEmbryo(m *mini, s *segment) {
 	switch {
 	case bare == wire.SYN && first == -1 && s.flags&wire.ACK == 0: // the SYN again: our answer was lost
 		h.sendSynAck(m)
-	case m.hasStamp && s.hasStamp && bare&wire.RST == 0 && int32(s.stamp-m.tsRecent) < 0:
+	case m.stamped() && s.stamped() && bare&wire.RST == 0 && int32(s.opt.TSVal-m.tsRecent) < 0:
 		h.Counters.PAWSDrops++
 		h.challengeMini(m)
 	case first < 0 || first > int(h.synWindow()):
@@ -295,17 +285,7 @@ func (h *Host) promote(m *mini, s *segment) {
 		return
 	}
 	now := h.ip.Now()
-	if m.hasStamp {
-		c.flags |= hasStamps
-		c.tsRecent, c.tsAt = m.tsRecent, now
-	}
-	if m.sackOK {
-		c.flags |= hasSACK
-	}
-	if m.hasScale {
-		c.sndScale, c.rcvScale = m.scale, h.scale
-	}
-	c.peerMSS = int(m.mss)
+	c.agree(&wire.Options{Has: m.opt | wire.HasMSS, MSS: m.mss, Scale: m.scale, TSVal: m.tsRecent}, now)
 	c.init()
 	if m.tries == 0 && m.kind == isEmbryo {
 		c.recovery.rtt.sample(now-(m.at-second), now)

@@ -144,7 +144,7 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 	}
 	size := wire.TCPLen
 	if c.flags&hasStamps != 0 {
-		putStamp(b[size:], milliseconds(now)+c.tsOffset, c.tsRecent)
+		wire.PutTimestamps(b[size:], milliseconds(now)+c.tsOffset, c.tsRecent)
 		size += stampLen
 	}
 	if size+n > len(b) { // the path has become narrower just now
@@ -172,7 +172,8 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 // putSACK writes as many blocks as there is room for, and takes note of that the ACK has been sent. A segment full
 // of data has no room for any; an ACK follows it then.
 func (c *Conn) putSACK(b []byte) int {
-	var blocks [4]sackRange
+	var found [4]sackRange
+	var blocks [4]wire.SACKBlock
 	room := (len(b) - 4) / 8
 	if c.flags&hasSACK == 0 {
 		c.flags &^= ackNow
@@ -181,12 +182,16 @@ func (c *Conn) putSACK(b []byte) int {
 	if room < 1 {
 		return 0
 	}
-	n := c.assembler.report(blocks[:min(room, len(blocks))])
+	n := c.assembler.report(found[:min(room, len(found))])
 	c.flags &^= ackNow
 	if n == 0 {
 		return 0
 	}
-	return putSACK(b, blocks[:n])
+	for i := range n {
+		blocks[i] = wire.SACKBlock(found[i])
+	}
+	wire.PutSACK(b, blocks[:n])
+	return wire.SACKLen(n)
 }
 
 // stamps are the values of the timestamps option, 0 and 0 if there is none.
@@ -238,14 +243,13 @@ func (c *Conn) sendSyn(now int64) {
 		h.Counters.NoBuffer++
 		return
 	}
-	o := synOptions{mss: h.announced(&c.path), sackOK: !h.cfg.NoSACK, hasStamp: !h.cfg.NoTimestamps, hasScale: !h.cfg.NoScale,
-		scale: h.scale, stamp: milliseconds(now) + c.tsOffset, echo: c.tsRecent}
+	o := wire.Options{Has: h.offered, MSS: h.announced(&c.path), Scale: h.scale, TSVal: milliseconds(now) + c.tsOffset, TSEcr: c.tsRecent}
 	flags, ack := wire.SYN, wire.Seq(0)
 	if c.state == SynReceived {
 		flags, ack = wire.SYN|wire.ACK, c.rcvNxt
-		o.sackOK, o.hasStamp, o.hasScale = c.flags&hasSACK != 0, c.flags&hasStamps != 0, c.sndScale|c.rcvScale != 0
+		o.Has &= c.agreed
 	}
-	n := wire.TCPLen + o.put(b[wire.TCPLen:])
+	n := wire.TCPLen + o.PutSYN(b[wire.TCPLen:])
 	l, r := uint16(c.key.ports), uint16(c.key.ports>>16)
 	wire.TCP(b).Put(l, r, c.iss, ack, n, flags, h.synWindow())
 	c.segsSent++

@@ -20,10 +20,10 @@ type mini struct {
 	mss            uint16
 	kind           miniKind
 	scale, tries   uint8
-	hasScale       bool
-	hasStamp       bool
-	sackOK         bool
+	opt            wire.OptionSet // agreed on
 }
+
+func (m *mini) stamped() bool { return m.opt&wire.HasTimestamps != 0 }
 
 type miniKind uint8
 
@@ -114,7 +114,7 @@ func (c *Conn) enterTimeWait() {
 	}
 	m := h.newMini(k, isTimeWait)
 	m.sndNxt, m.rcvNxt, m.wnd = c.sndNxt, c.rcvNxt, wnd
-	m.hasStamp, m.tsRecent, m.offset = c.flags&hasStamps != 0, c.tsRecent, c.tsOffset
+	m.opt, m.tsRecent, m.offset = c.agreed, c.tsRecent, c.tsOffset
 	m.at = now
 	c.leave()
 	if c.flags&orphan != 0 {
@@ -142,10 +142,10 @@ func (h *Host) startTimeWait(m *mini) {
 // a new connection (MAY-2 of RFC 9293, RFC 6191): the record is still there, then.
 func (h *Host) inputTimeWait(m *mini, s *segment) bool {
 	first, n := s.seq.Since(m.rcvNxt), s.length()
-	stale := m.hasStamp && s.hasStamp && int32(s.stamp-m.tsRecent) < 0
+	stale := m.stamped() && s.stamped() && int32(s.opt.TSVal-m.tsRecent) < 0
 	switch {
 	case s.flags&(wire.SYN|wire.RST|wire.ACK|wire.FIN) == wire.SYN:
-		if m.hasStamp && s.hasStamp && int32(s.stamp-m.tsRecent) > 0 || !stale && first > 0 {
+		if m.stamped() && s.stamped() && int32(s.opt.TSVal-m.tsRecent) > 0 || !stale && first > 0 {
 			l := m.key.local()
 			if h.listener(l.Addr, l.Port) != nil {
 				h.Counters.TimeWaitsReused++
@@ -188,7 +188,7 @@ func (h *Host) ackMini(m *mini) {
 		wnd = h.synWindow()
 	}
 	stamp, echo := uint32(0), uint32(0)
-	if m.hasStamp {
+	if m.stamped() {
 		stamp, echo = milliseconds(h.ip.Now())+m.offset, m.tsRecent
 	}
 	h.sendBare(m.key, m.sndNxt, m.rcvNxt, wire.ACK, wnd, stamp, echo)
