@@ -57,7 +57,7 @@ type LibOS struct {
 
 // open makes a libOS on a device, which it closes if that fails.
 func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Config) (engine.LibOS, error) {
-	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, received: dev.Counters(), fd: dev.Info().FD, start: time.Now()}
+	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, addr: sc.IP.Addr, received: dev.Counters(), fd: dev.Info().FD, start: time.Now()}
 	o.minNap = int64(cfg.Dpdk.SleepMicros) * int64(time.Microsecond)
 	o.maxNap = int64(cfg.Dpdk.MaxSleepMicros) * int64(time.Microsecond)
 	o.nap = o.minNap
@@ -67,6 +67,14 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 		return nil, err
 	}
 	o.epoch = ts.Nano()
+	if path := cfg.Network.Pcap; path != "" {
+		capture, err := link.NewPcap(dev, link.PcapConfig{Path: path, Epoch: o.start.UnixNano() - o.epoch})
+		if err != nil {
+			dev.Close()
+			return nil, err
+		}
+		dev = capture
+	}
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		dev.Close()
@@ -82,7 +90,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 		dev.Close()
 		return nil, errno
 	}
-	o.stack, o.addr = stack, sc.IP.Addr
+	o.stack = stack
 	o.ports.host = stack.TCP()
 	return o, nil
 }

@@ -56,3 +56,15 @@ func unfinished(frame []byte) Flags {
 	binary.BigEndian.PutUint16(frame[start+field:], wire.Fold(wire.PseudoSum(p.Src(), p.Dst(), p.Proto(), end-start)))
 	return SumIPv4 | SumTransport
 }
+
+// trusted says which flags a frame deserves whose transport checksum the kernel has verified, or left open because
+// the sender is on this machine. It never means the header of IPv4, and fragments have no checksum.
+func trusted(frame []byte) Flags {
+	if len(frame) < wire.EthernetLen || wire.Ethernet(frame).Type() != wire.TypeIPv4 {
+		return 0
+	}
+	if p, ok := wire.ParseIPv4(frame[wire.EthernetLen:]); !ok || p.Fragment() || !p.SumGood() {
+		return 0
+	}
+	return SumsGood
+}

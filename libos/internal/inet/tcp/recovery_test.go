@@ -407,6 +407,18 @@ func TestIdleRestart(t *testing.T) {
 	require.Equal(t, 10_000, g.r.cc.cwnd)
 }
 
+func TestWindowProbe(t *testing.T) {
+	g := newRig(t, true, true)
+	before := g.r.rtt
+	g.after(sec)
+	require.False(t, g.r.full())
+	g.r.onWindowProbe(1001, g.now)
+	e := ackEvent{Now: g.now, Ack: 1001}
+	g.r.onAck(&e)
+	require.Equal(t, before, g.r.rtt)
+	require.False(t, g.r.outstanding())
+}
+
 func TestRecoveryAllocs(t *testing.T) {
 	g := newRig(t, true, true)
 	echo := func() {
