@@ -44,7 +44,7 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 		return nil, err
 	}
 	s.udp = udp.New(s.ip, &cfg.UDP)
-	s.tcp = &tcp.Host{}
+	s.tcp = tcp.New(s.ip, s.timers, &cfg.TCP)
 	return s, 0
 }
 

@@ -338,7 +338,7 @@ func (c *Conn) inputAck(s *segment, now int64) bool {
 	if c.flags&probing != 0 && s.ack == c.sndNxt+1 { // the byte beyond the window was taken
 		c.sndNxt++
 		c.bytesSent++
-		c.recovery.onSend(c.sndNxt, now)
+		c.recovery.onWindowProbe(c.sndNxt, now)
 	}
 	if c.sndNxt.Before(s.ack) || s.ack.Before(c.sndUna-wire.Seq(c.maxWnd)) { // RFC 5961, section 5
 		c.host.Counters.BadACKs++

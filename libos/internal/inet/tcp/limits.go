@@ -1,6 +1,11 @@
 package tcp
 
-import "github.com/libdmtr/libdmtr/libos/internal/inet/wire"
+import (
+	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
+)
+
+const never = timer.Never
 
 const (
 	sumAt    = 16 // of the checksum in the header

@@ -27,8 +27,8 @@ type end struct {
 	dev    link.Device
 }
 
-// rig is two hosts, and a clock.
-type rig struct {
+// lab is two hosts, and a clock.
+type lab struct {
 	t    testing.TB
 	a, b *end
 	now  int64
@@ -42,13 +42,13 @@ func newEnd(t testing.TB, dev link.Device, addr wire.Addr, cfg Config) *end {
 	return &end{New(h, w, &cfg), h, w, dev}
 }
 
-func newRig(t testing.TB, ca, cb Config) *rig {
+func newLab(t testing.TB, ca, cb Config) *lab {
 	a, b := link.NewPipe(link.Config{Queue: 4096}, link.Config{Queue: 4096})
-	return newRigOn(t, a, b, ca, cb)
+	return newLabOn(t, a, b, ca, cb)
 }
 
-func newRigOn(t testing.TB, a, b link.Device, ca, cb Config) *rig {
-	r := &rig{t: t, a: newEnd(t, a, addrA, ca), b: newEnd(t, b, addrB, cb), now: 1}
+func newLabOn(t testing.TB, a, b link.Device, ca, cb Config) *lab {
+	r := &lab{t: t, a: newEnd(t, a, addrA, ca), b: newEnd(t, b, addrB, cb), now: 1}
 	r.run(0)
 	t.Cleanup(func() {
 		r.a.Close()
@@ -67,7 +67,7 @@ func (e *end) poll(now int64) bool {
 }
 
 // settle polls both ends until nothing more is on its way.
-func (r *rig) settle() {
+func (r *lab) settle() {
 	r.a.ip.SetNow(r.now)
 	r.b.ip.SetNow(r.now)
 	r.a.dev.Flush()
@@ -83,7 +83,7 @@ func (r *rig) settle() {
 }
 
 // run lets d pass, from timer to timer.
-func (r *rig) run(d int64) {
+func (r *lab) run(d int64) {
 	end := r.now + d
 	for {
 		r.settle()
@@ -98,7 +98,7 @@ func (r *rig) run(d int64) {
 }
 
 // until runs until cond, for at most d.
-func (r *rig) until(d int64, cond func() bool) {
+func (r *lab) until(d int64, cond func() bool) {
 	r.t.Helper()
 	end := r.now + d
 	for r.settle(); !cond(); r.settle() {
@@ -189,7 +189,7 @@ func (p *peer) accept() bool {
 }
 
 // listen lets b listen.
-func (r *rig) listen(backlog int) *peer {
+func (r *lab) listen(backlog int) *peer {
 	p := newPeer()
 	var err abi.Errno
 	p.l, err = r.b.Listen(0, testPort, backlog, p)
@@ -197,7 +197,7 @@ func (r *rig) listen(backlog int) *peer {
 	return p
 }
 
-func (r *rig) connect() *peer {
+func (r *lab) connect() *peer {
 	p := newPeer()
 	var err abi.Errno
 	p.c, err = r.a.Connect(0, 0, addrB, testPort, p)
@@ -206,7 +206,7 @@ func (r *rig) connect() *peer {
 }
 
 // pair makes a connection.
-func (r *rig) pair() (a, b *peer) {
+func (r *lab) pair() (a, b *peer) {
 	b = r.listen(16)
 	a = r.connect()
 	r.until(5*second, func() bool { return len(a.connected) == 1 && len(b.accepted) == 1 })
