@@ -51,6 +51,7 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 // Poll receives and handles a burst of frames, runs the timers that are due, and sends.
 func (s *Stack) Poll(now int64) {
 	s.busy = s.ip.Poll(now)
+	s.tcp.Flush()
 	s.timers.Advance(now)
 	s.dev.Flush()
 }
