@@ -1,11 +1,10 @@
 #define _GNU_SOURCE 1
 #include "lock.h"
+#include "sys.h"
 
 #include <linux/futex.h>
 #include <sched.h>
 #include <stddef.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Before dmtr_init() has made the shared memory nobody spins, so there is nobody to ask. */
 static void want(uint32_t change)
@@ -27,13 +26,13 @@ void dmtr_lock_slow(void)
         __builtin_ia32_pause();
     }
     while (__atomic_exchange_n(&dmtr_lock_word, 2, __ATOMIC_ACQUIRE) != 0)
-        syscall(SYS_futex, &dmtr_lock_word, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+        sys_call(SYS_futex, (long)&dmtr_lock_word, FUTEX_WAIT_PRIVATE, 2, 0, 0, 0);
     want(-1u);
 }
 
 void dmtr_unlock_slow(void)
 {
-    syscall(SYS_futex, &dmtr_lock_word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    sys_call(SYS_futex, (long)&dmtr_lock_word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
 void dmtr_lock_yield(void)

@@ -111,7 +111,7 @@ func dmtrGoInit(argc C.int, argv **C.char, selected *C.char, ctl *unsafe.Pointer
 	if broken {
 		return C.int(unix.EIO)
 	}
-	if !checkLayout() {
+	if !checkLayout() || !statsLayout() {
 		panic("the Go and C sides of the library do not belong together")
 	}
 	args := make([]string, 0, argc)
@@ -295,6 +295,14 @@ func dmtrGoArm() (rc C.int) {
 	defer guard(&rc)
 	eng.Arm()
 	return 0
+}
+
+// dmtrGoLost gives the engine up: without its descriptors it would not learn of anything that happens.
+//
+//export dmtrGoLost
+func dmtrGoLost() (rc C.int) {
+	defer guard(&rc)
+	panic("the program has closed descriptors of the library")
 }
 
 // errnoOf is the errno in an error of start.

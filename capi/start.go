@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/dpdk"
 	"github.com/libdmtr/libdmtr/libos/posix"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
@@ -16,8 +17,10 @@ import (
 )
 
 // libOSes are those built in, by the names of configuration.
-var libOSes = map[string]func(*engine.Engine, *config.Config) (engine.LibOS, abi.Errno){
+var libOSes = map[string]func(*engine.Engine, *config.Config) (engine.LibOS, error){
 	"posix": posix.New,
+	"dpdk":  dpdk.New,
+	"raw":   dpdk.NewRaw,
 }
 
 const defaultLibOS = "posix"
@@ -82,9 +85,9 @@ func newLibOS(e *engine.Engine, cfg *config.Config, name, from string) (engine.L
 		have := strings.Join(slices.Sorted(maps.Keys(libOSes)), ", ")
 		return nil, &startError{unix.ENODEV, "libOS " + name + from + " is not built into this library; DMTR_LIBOS can name one that is (" + have + ")"}
 	}
-	l, errno := open(e, cfg)
-	if errno != 0 {
-		return nil, &startError{errno, "libOS " + name + " cannot start"}
+	l, err := open(e, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("libOS %s cannot start: %w", name, err)
 	}
 	return l, nil
 }

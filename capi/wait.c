@@ -252,7 +252,13 @@ DMTR_EXPORT int dmtr_poll(dmtr_qresult_t *qr_out, dmtr_qtoken_t qt)
         drive(1);
         t = token_find(qt);
     }
-    int rc = t == NULL ? no_result(ENOENT, qt, qr_out) : token_done(t) ? show(t, qr_out) : EAGAIN;
+    int rc;
+    if (t == NULL)
+        rc = no_result(ENOENT, qt, qr_out);
+    else if (token_done(t))
+        rc = show(t, qr_out);
+    else
+        rc = dmtr_ctl->broken ? EIO : EAGAIN;
     if (pending)
         dmtr_leave(seq);
     else

@@ -164,7 +164,7 @@ void waiter_sleep(uint64_t seq, uint64_t until_ns)
     struct waiter self = {sleepers, thread_eventfd()};
 
     dmtrGoArm();
-    if (dmtr_ctl->seq != seq)
+    if (dmtr_ctl->seq != seq || dmtr_ctl->broken)
         return;
     for (uint32_t i = 0; i < n; i++)
         fds[i] = (struct pollfd){dmtr_ctl->fds[i], POLLIN, 0};
@@ -182,6 +182,9 @@ void waiter_sleep(uint64_t seq, uint64_t until_ns)
     while (*at != &self)
         at = &(*at)->next;
     *at = self.next;
+    for (uint32_t i = 0; i < n + 2; i++)
+        if (fds[i].revents & POLLNVAL)
+            dmtrGoLost(); /* else the wait would go round for ever */
     if (fds[n].revents & POLLIN)
         silence(self.fd);
     if (fds[n + 1].revents & POLLIN)

@@ -10,8 +10,9 @@ int waiter_start(void);
 /*
  * Sleeps until a device has work, another thread wakes the sleepers, dmtr_stop() is called, a signal
  * was handled, or the clock of dmtr_now_ns() says until_ns. Called with the lock held, which it lets
- * go meanwhile. seq is the number of completions that the caller has seen: if there are more, it does
- * not sleep.
+ * go meanwhile. seq is the number of completions that the caller has seen: if there are more, or the
+ * engine is given up, it does not sleep. It gives the engine up if the program has closed what it
+ * would sleep on.
  */
 void waiter_sleep(uint64_t seq, uint64_t until_ns);
 

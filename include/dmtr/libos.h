@@ -7,6 +7,7 @@
  *   EPERM   dmtr_init() has not succeeded yet
  *   EINVAL  a queue descriptor that is zero or negative, or a NULL pointer
  *   ENOENT  a queue descriptor or token that is unknown, closed or dropped
+ *   EIO     the library has found an error in itself, and told so on stderr; it is of no use any more
  *   EBUSY   a signal handler calls that has interrupted its thread inside the library; the call
  *           has no effect
  * Calls may be made from several threads, and from signal handlers. A child process may use the

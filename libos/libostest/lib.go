@@ -8,6 +8,7 @@ package libostest
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -23,16 +24,19 @@ import (
 
 // Options say what is tested.
 type Options struct {
-	New func(*engine.Engine, *config.Config) (engine.LibOS, abi.Errno)
-	// Addr is an address of this machine that the libOS can bind and connect to; 127.0.0.1 if it is zero.
-	Addr [4]byte
+	New func(*engine.Engine, *config.Config) (engine.LibOS, error)
+	// Addr is an address of the libOS to which it and others can connect; nil: always 127.0.0.1.
+	Addr func(engine.LibOS) [4]byte
+
+	open []*Lib // of the test that runs
 }
 
 // Lib is one library under test, with calls that fail the test instead of returning errors.
 type Lib struct {
 	*engine.Engine
-	t   testing.TB
-	opt *Options
+	t    testing.TB
+	opt  *Options
+	addr [4]byte
 }
 
 // Open starts a library that lives until the end of the test.
@@ -43,11 +47,19 @@ func Open(t testing.TB, opt *Options, change func(*config.Config)) *Lib {
 	}
 	e, err := engine.New(cfg.Limits)
 	require.Zero(t, err)
-	os, err := opt.New(e, cfg)
-	require.Zero(t, err)
+	os, problem := opt.New(e, cfg)
+	require.NoError(t, problem)
 	require.Zero(t, e.Attach(os, os))
-	t.Cleanup(e.Close)
-	return &Lib{e, t, opt}
+	l := &Lib{e, t, opt, [4]byte{127, 0, 0, 1}}
+	if opt.Addr != nil {
+		l.addr = opt.Addr(os)
+	}
+	opt.open = append(opt.open, l)
+	t.Cleanup(func() {
+		opt.open = slices.DeleteFunc(opt.open, func(o *Lib) bool { return o == l })
+		e.Close()
+	})
+	return l
 }
 
 // Memory returns n bytes outside the Go heap, as programs have them, until the end of the test.
@@ -89,10 +101,7 @@ func (l *Lib) Socket(k engine.Kind) int32 {
 
 // Addr is the address that the libOS has here, with a port.
 func (l *Lib) Addr(port uint16) abi.SockaddrIn {
-	a := abi.SockaddrIn{Family: unix.AF_INET, Addr: l.opt.Addr}
-	if a.Addr == [4]byte{} {
-		a.Addr = [4]byte{127, 0, 0, 1}
-	}
+	a := abi.SockaddrIn{Family: unix.AF_INET, Addr: l.addr}
 	binary.BigEndian.PutUint16(a.Port[:], port)
 	return a
 }
@@ -137,7 +146,14 @@ func (l *Lib) Token(qt uint64, err abi.Errno) uint64 {
 	return qt
 }
 
-// Wait drives the library until the token completes.
+// Step drives the libraries of the test once; any may have to answer another one.
+func (l *Lib) Step() {
+	for _, o := range l.opt.open {
+		o.Drive(1)
+	}
+}
+
+// Wait drives the libraries of the test until the token completes.
 func (l *Lib) Wait(qt uint64) (abi.QResult, abi.Errno) {
 	l.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -145,7 +161,7 @@ func (l *Lib) Wait(qt uint64) (abi.QResult, abi.Errno) {
 		if r, err := l.Result(qt); err != unix.EAGAIN {
 			return r, err
 		}
-		l.Drive(1)
+		l.Step()
 		if i%1000 == 0 {
 			l.Arm()
 			require.True(l.t, time.Now().Before(deadline), "no completion in 20 s")

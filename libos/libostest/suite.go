@@ -147,7 +147,9 @@ func autoFraming(t *testing.T, opt *Options) {
 		// The first three bytes of the magic leave it open which it is.
 		peer.Pushed(a, Text(t, "\x10\x10\x20"))
 		if framing == config.FramingStream {
-			l.Drive(50)
+			for range 50 {
+				l.Step()
+			}
 			peer.Pushed(a, Text(t, "xyz"))
 		}
 		got := string(l.Popped(pop)[0])

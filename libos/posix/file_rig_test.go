@@ -52,8 +52,8 @@ func newRig(t *testing.T, uring bool) *rig {
 	cfg.Posix.IOUring = uring
 	eng, err := engine.New(config.Limits{Queues: 2000, Tokens: 10000, MemoryQueue: 10, MaxMessage: cfg.Limits.MaxMessage})
 	require.Zero(t, err)
-	lib, err := New(eng, cfg)
-	require.Zero(t, err)
+	lib, problem := New(eng, cfg)
+	require.NoError(t, problem)
 	r := &rig{T: t, eng: eng, os: lib.(*LibOS)}
 	a := adopter{r.os, r}
 	require.Zero(t, eng.Attach(a, a))

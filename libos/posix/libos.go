@@ -62,7 +62,7 @@ type watch struct {
 type pollable interface{ ready(events uint32) }
 
 // New makes the libOS.
-func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
+func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, errnoOf(err)
@@ -73,7 +73,7 @@ func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, abi.Errno) {
 		return nil, unix.ENOMEM
 	}
 	eng.Control().Scratch = abi.PtrTo(scratch)
-	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, 0
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, nil
 }
 
 // Open implements engine.LibOS.
@@ -152,13 +152,16 @@ func (o *LibOS) Got(port, n int) {
 	s.offer()
 }
 
-// look handles what the epoll set has to report.
+// look handles what the epoll set has to report. It fails only if the program has closed the set's descriptor.
 func (o *LibOS) look() {
-	r, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
+	r, _, err := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
 	n := int(r)
 	slept := o.slept
 	o.slept = false
 	if n <= 0 {
+		if n < 0 && err != unix.EINTR {
+			panic("the epoll set: " + err.Error())
+		}
 		return
 	}
 	for i := range o.events[:n] {

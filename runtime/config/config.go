@@ -44,7 +44,7 @@ type Posix struct {
 // Dpdk is for the dpdk libOS.
 type Dpdk struct {
 	EalInit        []string          `yaml:"eal_init"`
-	Port           int               `yaml:"port"`         // number of the Ethernet device, as EAL counts them
+	Port           string            `yaml:"port"`         // name of the Ethernet device; "" for the first
 	SleepMicros    int               `yaml:"sleep_us"`     // of a wait that looks at a device without a descriptor, at first
 	MaxSleepMicros int               `yaml:"max_sleep_us"` // and after a while with nothing
 	Host           string            `yaml:"host"`         // own IPv4 address, if network.address and catnip.my_ipv4_addr are not set

@@ -76,7 +76,6 @@ func (c *Config) netRanges() []numRange {
 	t := &c.TCP
 	return []numRange{
 		{"network.mtu", c.Network.MTU, 0, 65535},
-		{"dpdk.port", c.Dpdk.Port, 0, 31},
 		{"dpdk.sleep_us", c.Dpdk.SleepMicros, 1, 1_000_000},
 		{"dpdk.max_sleep_us", c.Dpdk.MaxSleepMicros, c.Dpdk.SleepMicros, 1_000_000},
 		{"tcp.send_buffer", t.SendBuffer, 4096, 1 << 30},

@@ -8,6 +8,7 @@
 #include <dmtr/libos/mem.h>
 #include <dmtr/meta.h>
 #include <dmtr/sga.h>
+#include <dmtr/stats.h>
 #include <dmtr/sys/gcc.h>
 #include <dmtr/types.h>
 #include <dmtr/wait.h>
@@ -61,6 +62,15 @@ static void check_layout(void)
     EXPECT(offsetof(dmtr_header_t, h_magic), 0);
     EXPECT(offsetof(dmtr_header_t, h_bytes), 4);
     EXPECT(offsetof(dmtr_header_t, h_sgasegs), 8);
+
+    EXPECT(sizeof(dmtr_counter_t), 64);
+    EXPECT(offsetof(dmtr_counter_t, value), 56);
+    EXPECT(offsetof(dmtr_tcp_info_t, rtt_ns), 16);
+    EXPECT(offsetof(dmtr_tcp_info_t, in_flight), 80);
+    EXPECT(offsetof(dmtr_tcp_info_t, out_of_order), 160);
+    EXPECT(DMTR_TCP_ESTABLISHED, 1);
+    EXPECT(DMTR_TCP_CLOSING, 11);
+    EXPECT(DMTR_TCP_RECOVERING, 8);
 }
 
 static void check_fields(void)
@@ -152,6 +162,10 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_wait_any_timeout, int, (dmtr_qresult_t *, int *, dmtr_qtoken_t *, int, uint64_t));
     PROTOTYPE(dmtr_stop, int, (void));
     PROTOTYPE(dmtr_resume, int, (void));
+
+    PROTOTYPE(dmtr_counters, int, (dmtr_counter_t *, int, int *));
+    PROTOTYPE(dmtr_dump_counters, int, (FILE *));
+    PROTOTYPE(dmtr_tcp_info, int, (int, dmtr_tcp_info_t *, size_t));
 
     PROTOTYPE(dmtr_sgalen, int, (size_t *, const dmtr_sgarray_t *));
     PROTOTYPE(dmtr_sgafree, int, (dmtr_sgarray_t *));

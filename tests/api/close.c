@@ -1,19 +1,6 @@
 /* dmtr_close (tokens of closed queues: also net/drop) */
 #include "api/kinds.h"
 
-#include <dirent.h>
-
-static int open_descriptors(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    CHECK(d != NULL);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void test_tokens(void)
 {
     int qd = 0;
@@ -41,7 +28,7 @@ int main(void)
     kinds_open(&k); /* whatever the library opens on first use is open now */
     q_pop_is(k.file, "", 0);
     kinds_close(&k);
-    before = open_descriptors();
+    before = count_fds();
     for (int round = 0; round < 3; round++) {
         kinds_open(&k);
         CHECK_BAD_QDS(&k, dmtr_close(qd));
@@ -60,7 +47,7 @@ int main(void)
         CHECK_ERR(dmtr_close(qd), 0);
         CHECK(remove(k.path) == 0 && remove(k.dir) == 0);
     }
-    CHECK_EQ(open_descriptors(), before);
+    CHECK_EQ(count_fds(), before);
     test_tokens();
     return 0;
 }

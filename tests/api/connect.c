@@ -44,7 +44,7 @@ static void test_addresses(int type)
 /* Refused, refused again, and then somebody listens: the same queue gets through. */
 static void test_refused(int bound)
 {
-    struct sockaddr_in there, any_port = test_loopback(0);
+    struct sockaddr_in there, any_port = test_own(0);
     int on = 1, fd = plain_listen(&there, 5), qd = new_socket(SOCK_STREAM);
     CHECK(close(fd) == 0);
     if (bound)
@@ -232,7 +232,8 @@ int main(int argc, char **argv)
         test_namespace();
         return 0;
     }
-    run_again("enter", NULL, NULL);
+    if (!test_on("raw")) /* which does not ask the kernel for routes and ports */
+        run_again("enter", NULL, NULL);
     test_init();
     kinds_open(&k);
     CHECK_BAD_QDS(&k, connect_to(qd, &addr));

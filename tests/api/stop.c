@@ -347,7 +347,7 @@ int main(int argc, char **argv)
     if (argc < 2) {
         CHECK_ERR(dmtr_stop(), EPERM);
         CHECK_ERR(dmtr_resume(), EPERM);
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

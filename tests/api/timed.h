@@ -72,12 +72,4 @@ static inline int act_errno(enum act act)
     return act == ACT_CLOSE ? ECANCELED : act == ACT_DROP ? ENOENT : act == ACT_STOP ? EINTR : 0;
 }
 
-/* Runs this program again in each wait mode; the case is the mode. */
-static inline void run_modes(void)
-{
-    run_again("adaptive", "DMTR_WAIT", "adaptive");
-    run_again("block", "DMTR_WAIT", "block");
-    run_again("spin", "DMTR_WAIT", "spin");
-}
-
 #endif

@@ -99,9 +99,7 @@ int main(int argc, char **argv)
 {
     struct kinds k;
     if (argc < 2) {
-        run_again("adaptive", "DMTR_WAIT", "adaptive");
-        run_again("spin", "DMTR_WAIT", "spin");
-        run_again("block", "DMTR_WAIT", "block");
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

@@ -221,7 +221,7 @@ int main(int argc, char **argv)
     static const int sizes[] = {1, 16, 17, 300, MANY};
     if (argc < 2) {
         CHECK_ERR(dmtr_wait_any_timeout(&qr, &at, qts, 1, 0), EPERM);
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

@@ -177,7 +177,7 @@ int main(int argc, char **argv)
     dmtr_qtoken_t qt;
     if (argc < 2) {
         CHECK_ERR(dmtr_wait_timeout(&qr, 1, 0), EPERM);
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

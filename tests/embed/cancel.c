@@ -122,9 +122,7 @@ static void test(enum call what)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        run_again("adaptive", "DMTR_WAIT", "adaptive");
-        run_again("block", "DMTR_WAIT", "block");
-        run_again("spin", "DMTR_WAIT", "spin");
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

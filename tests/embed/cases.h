@@ -8,7 +8,6 @@
 #include "net/peer.h"
 
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 struct outcome {
@@ -70,6 +69,22 @@ static inline void case_dies(const char *name, int sig)
 {
     struct outcome o = case_run(name);
     if (!WIFSIGNALED(o.status) || WTERMSIG(o.status) != sig || o.err[0] != 0)
+        case_fail(name, &o);
+}
+
+/* One line on stderr that names an internal error. */
+static inline int one_line(const char *err)
+{
+    static const char start[] = "libdmtr: internal error: ";
+    const char *end = strchr(err, '\n');
+    return strncmp(err, start, sizeof start - 1) == 0 && end != NULL && end[1] == 0;
+}
+
+/* The case ends with exit(0), and the library has reported one internal error. */
+static inline void case_gives_up(const char *name)
+{
+    struct outcome o = case_run(name);
+    if (o.status != 0 || !one_line(o.err))
         case_fail(name, &o);
 }
 

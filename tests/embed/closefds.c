@@ -1,7 +1,8 @@
 /*
  * A program that closes descriptors that are not its own. At its start, as daemons do, that does not
- * matter. After dmtr_init() the library loses its own: what is started then fails with EBADF, waits
- * with a deadline come back, and nothing crashes; nor if other files have taken the numbers since.
+ * matter. After dmtr_init() the library loses its own: what is started then fails with EBADF, a wait
+ * that looks at them ends with EIO, as do all calls after it, and nothing crashes; nor if other files
+ * have taken the numbers since. closed_waits.c has more about the waits.
  */
 #include "embed/cases.h"
 
@@ -40,7 +41,7 @@ static void try_all(int gone, int client, int server, int listener, int queue, c
     for (int i = 0; i < n; i++) {
         int err = dmtr_wait_timeout(NULL, qts[i], SOON_NS);
         if (QT2QD(qts[i]) == (uint32_t)queue)
-            CHECK_ERR(err, ETIMEDOUT);
+            CHECK_ERR(err, EIO);
         else if (gone)
             CHECK_ERR(err, EBADF);
     }
@@ -61,16 +62,13 @@ static void try_all(int gone, int client, int server, int listener, int queue, c
     dmtr_close(client);
     dmtr_close(server);
     dmtr_close(listener);
-    CHECK_ERR(dmtr_close(queue), 0);
-    CHECK_ERR(dmtr_close(queue), ENOENT);
+    CHECK_ERR(dmtr_close(queue), EIO);
 }
 
 static int blocked_err = -1;
 static void *blocked(void *arg)
 {
-    dmtr_qtoken_t qt = 0;
-    CHECK_ERR(dmtr_pop(&qt, *(int *)arg), 0);
-    blocked_err = dmtr_wait_timeout(NULL, qt, 10 * (uint64_t)SOON_NS);
+    blocked_err = dmtr_wait_timeout(NULL, *(dmtr_qtoken_t *)arg, 10 * (uint64_t)SOON_NS);
     return NULL;
 }
 
@@ -79,6 +77,7 @@ static void run_case(const char *name)
 {
     struct sockaddr_in addr;
     int client, server, queue = 0, another = 0, listener, gone = strcmp(name, "closed") == 0;
+    dmtr_qtoken_t pop;
     pthread_t t;
     test_init();
     alarm(10);
@@ -86,7 +85,8 @@ static void run_case(const char *name)
     test_tcp_connect(listener, &addr, &client, &server);
     CHECK_ERR(dmtr_queue(&queue), 0);
     CHECK_ERR(dmtr_queue(&another), 0);
-    start_thread(&t, blocked, &another);
+    pop = q_start_pop(another); /* here, because the thread may come late */
+    start_thread(&t, blocked, &pop);
     usleep(20000);
     close_all();
     if (!gone)
@@ -94,7 +94,7 @@ static void run_case(const char *name)
             CHECK(open(i % 2 ? "/dev/null" : "/dev/zero", O_RDWR) >= 0);
     try_all(gone, client, server, listener, queue, &addr);
     join_thread(t);
-    CHECK(blocked_err == 0 || blocked_err == ETIMEDOUT || blocked_err == EIO);
+    CHECK_ERR(blocked_err, EIO);
 }
 
 /* As bash and daemons do, before the library starts. */
@@ -119,7 +119,7 @@ int main(int argc, char **argv)
     }
     test_watchdog();
     case_passes("start");
-    case_passes("closed");
-    case_passes("reused");
+    case_gives_up("closed");
+    case_gives_up("reused");
     return cases_failed != 0;
 }

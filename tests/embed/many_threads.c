@@ -6,7 +6,6 @@
  */
 #include "embed/cases.h"
 
-#include <dirent.h>
 #include <dmtr/ext.h>
 #include <limits.h>
 #include <time.h>
@@ -27,17 +26,6 @@ struct usage {
     long kib;
 };
 
-static int entries(const char *dir)
-{
-    int n = 0;
-    DIR *d = opendir(dir);
-    CHECK(d != NULL);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
 static int lines(const char *path)
 {
     int n = 0, c;
@@ -53,8 +41,8 @@ static struct usage usage(void)
 {
     struct usage u;
     usleep(50000); /* threads that have been joined take a moment to vanish */
-    u.fds = entries("/proc/self/fd");
-    u.threads = entries("/proc/self/task");
+    u.fds = count_fds();
+    u.threads = count_entries("/proc/self/task");
     u.mappings = lines("/proc/self/maps");
     u.kib = rss_kib();
     return u;

@@ -330,7 +330,7 @@ int main(int argc, char **argv)
 {
     struct traffic t;
     if (argc < 2) {
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

@@ -7,8 +7,6 @@
 
 #include "api/timed.h"
 
-#include <dirent.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 
 /* ---- ways to fork ---- */
@@ -78,24 +76,6 @@ static inline void child_passes(pid_t pid, const char *what)
 static inline void no_children(void)
 {
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
-}
-
-static inline void *shared_memory(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(p != MAP_FAILED);
-    return p;
-}
-
-static inline int count_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-    CHECK(d != NULL);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
 }
 
 /* ---- traffic ---- */

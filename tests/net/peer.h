@@ -8,10 +8,12 @@
 
 #include "test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define ADDR(a) ((struct sockaddr *)(a))
@@ -70,7 +72,7 @@ static inline int plain_listen(struct sockaddr_in *addr, int backlog)
     socklen_t size = sizeof *addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
-    *addr = test_loopback(0);
+    *addr = test_plain(0);
     CHECK(bind(fd, ADDR(addr), sizeof *addr) == 0);
     CHECK(listen(fd, backlog) == 0);
     CHECK(getsockname(fd, ADDR(addr), &size) == 0);
@@ -94,7 +96,7 @@ static inline int plain_udp(struct sockaddr_in *addr)
     socklen_t size = sizeof *addr;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
-    *addr = test_loopback(0);
+    *addr = test_plain(0);
     CHECK(bind(fd, ADDR(addr), sizeof *addr) == 0);
     CHECK(getsockname(fd, ADDR(addr), &size) == 0);
     return fd;
@@ -193,7 +195,7 @@ static inline int q_udp(struct sockaddr_in *addr)
 {
     int qd = 0;
     socklen_t size = sizeof *addr;
-    *addr = test_loopback(0);
+    *addr = test_own(0);
     CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_DGRAM, 0), 0);
     CHECK_ERR(dmtr_bind(qd, ADDR(addr), sizeof *addr), 0);
     CHECK_ERR(dmtr_getsockname(qd, ADDR(addr), &size), 0);
@@ -354,6 +356,14 @@ static inline void run_again(const char *arg, const char *name, const char *valu
     free(old);
 }
 
+/* Runs this program again in each wait mode; the case is the mode if arg is NULL. */
+static inline void run_in_wait_modes(const char *arg)
+{
+    static const char *const modes[] = {"spin", "adaptive", "block"};
+    for (int i = 0; i < 3; i++)
+        run_again(arg != NULL ? arg : modes[i], "DMTR_WAIT", modes[i]);
+}
+
 /* A new folder for a test's files; leave it empty and call remove() on it. */
 static inline void make_folder(char *out, size_t size)
 {
@@ -390,6 +400,30 @@ static inline void start_thread(pthread_t *t, void *(*run)(void *), void *arg)
 static inline void join_thread(pthread_t t)
 {
     CHECK_EQ(pthread_join(t, NULL), 0);
+}
+
+static inline void *shared_memory(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(p != MAP_FAILED);
+    return p;
+}
+
+/* How many entries a folder has. */
+static inline int count_entries(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    CHECK(d != NULL);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static inline int count_fds(void)
+{
+    return count_entries("/proc/self/fd");
 }
 
 static inline long rss_kib(void)

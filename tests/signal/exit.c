@@ -79,7 +79,7 @@ int main(int argc, char **argv)
         return 0;
     }
     (void)argv;
-    for (uint64_t i = 0; i < scaled(TIMES / 3); i++) {
+    for (uint64_t i = 0; i < test_scaled(TIMES / 3); i++) {
         pid_t pid = fork_child();
         if (pid == 0)
             child();

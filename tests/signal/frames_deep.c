@@ -15,7 +15,7 @@ static void no_timer(struct party *p) { (void)p; }
 int main(int argc, char **argv)
 {
     if (argc > 1) {
-        storm_processes(argv[1], scaled(3000));
+        storm_processes(argv[1], test_scaled(3000));
         return 0;
     }
     test_watchdog();

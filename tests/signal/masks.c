@@ -5,7 +5,6 @@
 #include "embed/dl.h"
 #include "signal/signals.h"
 
-#include <dirent.h>
 #include <sys/signalfd.h>
 #include <ucontext.h>
 
@@ -14,11 +13,10 @@ enum { THREADS = 3, CHILDREN = 20 };
 static struct mishap mishap;
 static volatile int stop, rounds;
 
-/* Signals that are not sent from outside: faults, those that cannot be blocked, and glibc's own. */
-static int special(int sig)
+/* What a mask says of these means nothing: they cannot be blocked, or are the C library's own. */
+static int no_matter(int sig)
 {
-    return sig == SIGKILL || sig == SIGSTOP || sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-           sig == SIGTRAP || sig == SIGSYS || sig == 32 || sig == 33;
+    return sig == SIGKILL || sig == SIGSTOP || (sig > SIGSYS && sig < SIGRTMIN);
 }
 
 static sigset_t full(void)
@@ -28,14 +26,28 @@ static sigset_t full(void)
     return set;
 }
 
-static void set_mask(sigset_t set) { CHECK_EQ(pthread_sigmask(SIG_SETMASK, &set, NULL), 0); }
+static sigset_t some(const int *sigs)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (; *sigs != 0; sigs++)
+        sigaddset(&set, *sigs);
+    return set;
+}
+
+#define SOME(...) some((const int[]){__VA_ARGS__, 0})
+
+static void set_mask(sigset_t set)
+{
+    CHECK_EQ(pthread_sigmask(SIG_SETMASK, &set, NULL), 0);
+}
 
 static void mask_is(const sigset_t *want, const char *when)
 {
     sigset_t set;
     CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &set), 0);
     for (int sig = 1; sig <= 64; sig++)
-        if ((!special(sig) || sig == SIGSEGV) && sigismember(&set, sig) != sigismember(want, sig)) {
+        if (!no_matter(sig) && sigismember(&set, sig) != sigismember(want, sig)) {
             fprintf(stderr, "%s signal %d is %sblocked\n", when, sig, sigismember(&set, sig) ? "" : "not ");
             exit(1);
         }
@@ -70,7 +82,7 @@ static int check_library_threads(void)
             continue;
         uint64_t mask = blocked_in(e->d_name);
         for (int sig = 1; sig <= 64; sig++)
-            if (!special(sig) && !(mask >> (sig - 1) & 1)) {
+            if (!no_matter(sig) && !(mask >> (sig - 1) & 1)) {
                 fprintf(stderr, "thread %s of the library has signal %d not blocked\n", e->d_name, sig);
                 exit(1);
             }
@@ -80,23 +92,28 @@ static int check_library_threads(void)
     return n;
 }
 
-/* The program's thread has nothing blocked, or all; the library is loaded and used by it alone. */
-static void test_library_threads(int block)
+/* The library is loaded and started by the only thread, with this mask. */
+static void start_with(sigset_t mask)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    set_mask(block ? full() : none);
+    set_mask(mask);
     dl_load(RTLD_NOW);
+    mask_is(&mask, "after loading");
     check_library_threads();
     CHECK_ERR(dmtr_init(0, NULL), 0);
+    mask_is(&mask, "after dmtr_init()");
     check_library_threads();
+}
+
+/* The library is used by one thread alone, so all others are its own. */
+static void test_library_threads(sigset_t mask)
+{
+    start_with(mask);
     for (int i = 0; i < 30; i++) {
         dl_echo(20);
         CHECK(check_library_threads() > 0);
         usleep(1000);
     }
-    if (!block)
-        mask_is(&none, "after echoes");
+    mask_is(&mask, "after echoes");
 }
 
 /* ---- signals stay pending ---- */
@@ -111,36 +128,43 @@ static void *traffic(void *arg)
     return NULL;
 }
 
+/* A thread that has made its first call: during that Go has some signals unblocked, see docs/embedding.md. */
+static pthread_t start_traffic(void)
+{
+    pthread_t t;
+    start_thread(&t, traffic, NULL);
+    while (rounds == 0)
+        usleep(1000);
+    return t;
+}
+
+/* SIGCONT and those that stop a process undo each other, so not all signals can be pending at once. */
+static int sent_with_stops(int sig, int stops)
+{
+    int is_stop = sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+    return !no_matter(sig) && (stops ? sig != SIGCONT : !is_stop);
+}
+
 /* Sends signals to the process, all of whose own threads block them; none must be taken. */
 static void test_pending(int stops)
 {
     pthread_t t;
-    sigset_t pending, all = full();
-    set_mask(all);
-    dl_load(RTLD_NOW);
-    CHECK_ERR(dmtr_init(0, NULL), 0);
-    start_thread(&t, traffic, NULL);
-    usleep(10000);
-    for (int sig = 1; sig <= 64; sig++) {
-        int is_stop = sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
-        if (!special(sig) && (stops ? sig != SIGCONT : !is_stop)) /* these undo each other */
+    sigset_t pending;
+    start_with(full());
+    t = start_traffic();
+    for (int sig = 1; sig <= 64; sig++)
+        if (sent_with_stops(sig, stops))
             CHECK(kill(getpid(), sig) == 0);
-    }
     for (int seen = rounds; rounds < seen + 20;)
         dl_echo(20);
     CHECK(sigpending(&pending) == 0);
-    for (int sig = 1; sig <= 64; sig++) {
-        int is_stop = sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
-        if (special(sig) || (stops ? sig == SIGCONT : is_stop))
-            continue;
-        if (!sigismember(&pending, sig)) {
+    for (int sig = 1; sig <= 64; sig++)
+        if (sent_with_stops(sig, stops) && !sigismember(&pending, sig)) {
             fprintf(stderr, "signal %d has been taken\n", sig);
-            _exit(1);
+            exit(1);
         }
-    }
     stop = 1;
     join_thread(t);
-    _exit(0); /* exit() changes nothing, but with all that pending, let us not wait for it */
 }
 
 /* ---- the program's threads ---- */
@@ -180,17 +204,6 @@ static void each_call_keeps(sigset_t want)
     KEEPS(dmtr_init(0, NULL));
 }
 
-static sigset_t some(const int *sigs)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    for (; *sigs != 0; sigs++)
-        sigaddset(&set, *sigs);
-    return set;
-}
-
-#define SOME(...) some((const int[]){__VA_ARGS__, 0})
-
 static void check_masks_kept(void)
 {
     each_call_keeps(full());
@@ -215,23 +228,13 @@ static void *first_call(void *arg)
 static void test_own_masks(void)
 {
     pthread_t t;
-    sigset_t want = SOME(SIGCHLD, SIGUSR2, SIGPROF);
-    set_mask(want);
-    dl_load(RTLD_NOW);
-    mask_is(&want, "after loading");
-    CHECK_ERR(dmtr_init(0, NULL), 0);
-    mask_is(&want, "after dmtr_init()");
+    start_with(SOME(SIGCHLD, SIGUSR2, SIGPROF));
     set_mask(full());
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < THREADS; i++) {
         start_thread(&t, first_call, NULL);
         join_thread(t);
     }
-    /* full() blocks the faults, too: nothing below must fault */
-    set_mask(SOME(0));
-    sigset_t masks[] = {full(), SOME(0), SOME(SIGUSR1), SOME(SIGCHLD, SIGPROF, SIGURG)};
-    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
-        each_call_keeps(masks[i]);
-    }
+    check_masks_kept();
 }
 
 /* ---- what a handler finds: the mask of the thread at the moment it was hit ---- */
@@ -243,33 +246,30 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *u = (ucontext_t *)context;
     int flag;
+    (void)sig;
     (void)info;
-    for (int s = 1; s < 65; s++)
-        if (s != 32 && s != 33)
+    for (int s = 1; s <= 64; s++)
+        if (!no_matter(s))
             NOTE(&mishap, sigismember(&u->uc_sigmask, s) ? s : 0, s == SIGWINCH || s == SIGCHLD ? s : 0);
     hits++;
     inside += dmtr_is_qd_valid(&flag, 1) == EBUSY;
     timer_soon(timer, 300);
-    (void)sig;
 }
 
 static void test_mask_in_calls(void)
 {
     struct sigaction sa;
-    set_mask(SOME(SIGWINCH, SIGCHLD));
-    dl_load(RTLD_NOW);
-    CHECK_ERR(dmtr_init(0, NULL), 0);
+    start_with(SOME(SIGWINCH, SIGCHLD));
     memset(&sa, 0, sizeof sa);
     sa.sa_sigaction = on_signal;
     sa.sa_flags = SA_SIGINFO | SA_RESTART;
     CHECK(sigaction(SIGUSR2, &sa, NULL) == 0);
     timer = thread_timer(SIGUSR2);
     timer_soon(timer, 300);
-    while (hits < 3000)
+    while (hits < 3000 || inside == 0)
         dl_echo(20);
     CHECK(timer_delete(timer) == 0);
     check_no_mishap(&mishap, __FILE__);
-    CHECK(inside > 0);
 }
 
 /* ---- SIGCHLD by sigwait() and signalfd() ---- */
@@ -286,12 +286,8 @@ static void test_sigchld(void)
 {
     pthread_t t;
     sigset_t chld = SOME(SIGCHLD);
-    set_mask(chld);
-    dl_load(RTLD_NOW);
-    CHECK_ERR(dmtr_init(0, NULL), 0);
-    start_thread(&t, traffic, NULL);
-    while (rounds == 0) /* during a thread's first call SIGCHLD is not blocked there, see docs/embedding.md */
-        usleep(1000);
+    start_with(chld);
+    t = start_traffic();
     int fd = signalfd(-1, &chld, SFD_CLOEXEC);
     CHECK(fd >= 0);
     for (int i = 0; i < CHILDREN; i++) {
@@ -314,25 +310,34 @@ static void test_sigchld(void)
     CHECK(close(fd) == 0);
 }
 
-int main(int argc, char **argv)
+static void run_case(const char *name)
 {
-    static const char *const cases[] = {"free threads", "blocked threads", "pending", "pending stops", "own", "in calls", "child"};
-    if (argc == 1) {
-        test_watchdog();
-        for (int i = 0; i < 7; i++)
-            run_again(cases[i], NULL, NULL);
-        run_again("in calls", "DMTR_WAIT", "spin");
-        return 0;
-    }
-    if (strstr(argv[1], "threads") != NULL)
-        test_library_threads(argv[1][0] == 'b');
-    else if (strncmp(argv[1], "pending", 7) == 0)
-        test_pending(argv[1][7] != 0);
-    else if (strcmp(argv[1], "own") == 0)
+    if (strcmp(name, "free threads") == 0)
+        test_library_threads(SOME(0));
+    else if (strcmp(name, "blocked threads") == 0)
+        test_library_threads(full());
+    else if (strcmp(name, "pending") == 0)
+        test_pending(0);
+    else if (strcmp(name, "pending stops") == 0)
+        test_pending(1);
+    else if (strcmp(name, "own") == 0)
         test_own_masks();
-    else if (strcmp(argv[1], "in calls") == 0)
+    else if (strcmp(name, "in calls") == 0)
         test_mask_in_calls();
     else
         test_sigchld();
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const cases[] = {"free threads", "blocked threads", "pending", "pending stops", "own", "in calls", "child"};
+    if (argc > 1) {
+        run_case(argv[1]);
+        return 0;
+    }
+    test_watchdog();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        run_again(cases[i], NULL, NULL);
+    run_again("in calls", "DMTR_WAIT", "spin");
     return 0;
 }

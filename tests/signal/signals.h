@@ -8,7 +8,6 @@
 #include "net/peer.h"
 
 #include <dmtr/ext.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -29,26 +28,11 @@ static inline uint32_t any(uint32_t n)
     return (uint32_t)(random_state >> 33) % n;
 }
 
-/* A number of repetitions, times DMTR_TEST_SCALE if that is set. */
-static inline uint64_t scaled(uint64_t n)
-{
-    const char *scale = getenv("DMTR_TEST_SCALE");
-    double times = scale != NULL ? atof(scale) : 1;
-    return times * (double)n < 1 ? 1 : (uint64_t)(times * (double)n);
-}
-
 static inline uint64_t now_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static inline void *shared_memory(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(p != MAP_FAILED);
-    return p;
 }
 
 /* ---- timers ---- */
@@ -160,14 +144,6 @@ static inline int status_within(pid_t pid, int ms)
     kill(pid, SIGKILL);
     CHECK(waitpid(pid, &status, 0) == pid);
     return -1;
-}
-
-/* Runs this program again with a case, in each wait mode. */
-static inline void run_in_wait_modes(const char *arg)
-{
-    static const char *const modes[] = {"spin", "adaptive", "block"};
-    for (int i = 0; i < 3; i++)
-        run_again(arg, "DMTR_WAIT", modes[i]);
 }
 
 static inline int wait_mode_is(const char *mode)

@@ -70,7 +70,7 @@ static int wait_for_stop(enum kind kind, dmtr_qtoken_t *qts)
 static void test_stop_in_handler(dmtr_qtoken_t *qts)
 {
     stopping = 1;
-    for (int i = 0; i < (int)scaled(STOPS); i++) {
+    for (int i = 0; i < (int)test_scaled(STOPS); i++) {
         CHECK_ERR(wait_for_stop((enum kind)(i % KINDS), qts), EINTR);
         resume();
         if (i % 16 == 0)

@@ -13,7 +13,7 @@ enum { SIGNALS = 100000 };
 int main(int argc, char **argv)
 {
     if (argc > 1) {
-        storm_processes(argv[1], scaled(SIGNALS / 6));
+        storm_processes(argv[1], test_scaled(SIGNALS / 6));
         return 0;
     }
     test_watchdog();

@@ -119,11 +119,11 @@ static void storm_threads(const char *name, uint64_t goal, void (*client)(struct
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "tcp") == 0) {
-        storm_threads("tcp", scaled(SIGNALS / 6), tcp_client, tcp_server);
+        storm_threads("tcp", test_scaled(SIGNALS / 6), tcp_client, tcp_server);
         return 0;
     }
     if (argc > 1) {
-        storm_threads("memory", scaled(SIGNALS / 6), memory_client, memory_server);
+        storm_threads("memory", test_scaled(SIGNALS / 6), memory_client, memory_server);
         return 0;
     }
     test_watchdog();

@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     pthread_t servers[SERVERS], clients[CLIENTS];
     int ids[SERVERS];
     if (argc < 2) {
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 {
     pthread_t starters[2], finishers[2 * PAIRS];
     if (argc < 2) {
-        run_modes();
+        run_in_wait_modes(NULL);
         return 0;
     }
     fprintf(stderr, "mode %s\n", argv[1]);

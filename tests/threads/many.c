@@ -5,7 +5,6 @@
  */
 #include "api/timed.h"
 
-#include <dirent.h>
 
 enum { THREADS = 60, GENERATIONS = 3 };
 
@@ -13,17 +12,6 @@ static pthread_barrier_t start;
 static struct sockaddr_in addr;
 static int listener, started;
 static uint32_t rounds;
-
-static int count_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-    CHECK(d != NULL);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
 
 static void *start_library(void *arg)
 {

@@ -55,6 +55,27 @@ func (s *Stream) Got(p []byte) {
 	s.keep(s.serve(p))
 }
 
+// Offer gives the pops as much of p as they want, and returns how much that was. It is for sockets that keep the rest themselves; Got is
+// for the others.
+func (s *Stream) Offer(p []byte) int {
+	n := 0
+	if s.nprefix > 0 {
+		buf := append(s.q.Pool.getSpill(), s.prefix[:s.nprefix]...)
+		n = min(len(p), cap(buf)-len(buf))
+		buf = append(buf, p[:n]...)
+		s.nprefix = 0
+		s.hold(buf, s.serve(buf))
+		if len(s.spill) > 0 {
+			return n
+		}
+	}
+	n = len(p) - len(s.serve(p[n:]))
+	if s.Ended != 0 {
+		s.q.Fail(&s.q.Pops, s.Ended)
+	}
+	return n
+}
+
 // Window is room for a part of a large message, where it may be received straight to; nil if none is under way. Filled says how
 // many bytes came.
 func (s *Stream) Window() []byte { return s.dec.Window() }
@@ -166,7 +187,11 @@ func (s *Stream) keep(p []byte) {
 func (s *Stream) unspill() {
 	buf := s.spill
 	s.spill = nil
-	left := s.serve(buf[s.spillAt:])
+	s.hold(buf, s.serve(buf[s.spillAt:]))
+}
+
+// hold keeps the end of a buffer of the pool that the pops have left.
+func (s *Stream) hold(buf, left []byte) {
 	if len(left) == 0 {
 		s.q.Pool.putSpill(buf)
 	} else {

@@ -13,6 +13,7 @@ package inet
 import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/udp"
 	"github.com/libdmtr/libdmtr/runtime/abi"
@@ -22,6 +23,7 @@ import (
 type Config struct {
 	IP  ip.Config
 	UDP udp.Config
+	TCP tcp.Config
 }
 
 // Stack is the parts put together.
@@ -30,6 +32,7 @@ type Stack struct {
 	timers *timer.Wheel
 	ip     *ip.Host
 	udp    *udp.Table
+	tcp    *tcp.Host
 	busy   bool
 }
 
@@ -41,6 +44,7 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 		return nil, err
 	}
 	s.udp = udp.New(s.ip, &cfg.UDP)
+	s.tcp = tcp.New(s.ip, s.timers, &cfg.TCP)
 	return s, 0
 }
 
@@ -66,10 +70,15 @@ func (s *Stack) SetNow(now int64) { s.ip.SetNow(now) }
 // Flush passes on what calls on sockets have sent.
 func (s *Stack) Flush() { s.dev.Flush() }
 
-// IP, UDP and Timers are the parts.
+// IP, UDP, TCP and Timers are the parts.
 func (s *Stack) IP() *ip.Host         { return s.ip }
 func (s *Stack) UDP() *udp.Table      { return s.udp }
+func (s *Stack) TCP() *tcp.Host       { return s.tcp }
 func (s *Stack) Timers() *timer.Wheel { return s.timers }
 
-// Close gives up everything, without a word to the peers.
-func (s *Stack) Close() { s.dev.Close() }
+// Close resets all connections, and closes the device.
+func (s *Stack) Close() {
+	s.tcp.Close()
+	s.dev.Flush()
+	s.dev.Close()
+}

@@ -5,20 +5,31 @@
 //
 // New, then Register for each transport protocol, then Poll and the timers of the wheel in turn, with Flush of the
 // device after both. A transport gets a Path to a peer once, and for each packet asks for a Buffer, writes its part
-// there, and calls Send. Nothing else may be called between Buffer and Send.
+// there, and calls Send. Nothing else of this package may be called between Buffer and Send, but leaving out the Send
+// is allowed.
 //
 // # Threading
 //
 // A Host, its device and its wheel belong to one thread at a time. Protocol.Input and Failed are called from Poll and
 // from timers; they may send, but must not call Poll.
+//
+// # Reading
+//
+// RFC 791, 792, 826, 1122 (chapters 2 and 3), 1191, 5227, 6864.
 package ip
 
 import (
+	"encoding/binary"
+	"slices"
+	"syscall"
+
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
+
+const second = int64(1e9)
 
 // Route sends what is for a network by way of a gateway.
 type Route struct {
@@ -27,72 +38,141 @@ type Route struct {
 	Gateway wire.Addr // 0: the network is on the link
 }
 
-// Config of a Host.
+// Config of a Host. Limits that are 0 have their defaults.
 type Config struct {
 	Addr       wire.Addr
-	Prefix     int       // of the network on the link
-	Gateway    wire.Addr // 0: none
-	Routes     []Route   // the longest prefix wins
-	Known      map[wire.Addr]wire.MAC
-	DisableARP bool // neither ask nor answer: Known is all there is
-	MTU        int  // 0: that of the device
-	Secret     [16]byte
+	Prefix     int                    // of the network on the link
+	Gateway    wire.Addr              // 0: none
+	Routes     []Route                // the longest prefix wins
+	Known      map[wire.Addr]wire.MAC // neighbours that never change; no routes are looked up for them
+	DisableARP bool                   // neither ask nor answer: Known is all there is
+	MTU        int                    // 0: that of the device
+	Secret     [16]byte               // random, the same for a run that is to be repeated
+
+	Neighbours    int   // entries of the ARP cache: 1024
+	ARPAge        int64 // ns until an entry has to be confirmed: 60 s
+	Datagrams     int   // that are put together from fragments at a time: 64
+	DatagramsFrom int   // and of those, from one sender: 16
+	FragmentTime  int64 // ns until the fragments of a datagram are given up: 15 s
+	ICMPErrors    int   // sent per second: 1000
+	MTUAge        int64 // ns until a lowered path MTU is forgotten: 10 minutes (RFC 1191, section 6.3)
 }
 
-// Protocol is a transport protocol.
-type Protocol interface {
-	// Input takes a packet for an address of this host.
-	Input(p *Packet)
-	// Failed tells that a packet of ours, or what claims to be one, did not arrive.
-	Failed(f *Failure)
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		n   *int
+		def int
+	}{{&c.Neighbours, 1024}, {&c.Datagrams, 64}, {&c.DatagramsFrom, 16}, {&c.ICMPErrors, 1000}} {
+		if *d.n <= 0 {
+			*d.n = d.def
+		}
+	}
+	for _, d := range []struct {
+		ns  *int64
+		def int64
+	}{{&c.ARPAge, 60 * second}, {&c.FragmentTime, 15 * second}, {&c.MTUAge, 600 * second}} {
+		if *d.ns <= 0 {
+			*d.ns = d.def
+		}
+	}
 }
-
-// Packet is what has been received.
-type Packet struct {
-	Src, Dst wire.Addr
-	Data     []byte // from the transport header on; valid during Input, and may be written to
-	SumGood  bool   // the checksum of the transport protocol is known to be right
-	TTL, TOS uint8
-	Group    bool // came to a broadcast address, of the link or of IP
-
-	header []byte // IPv4 header, before Data in memory unless the packet was in fragments
-}
-
-// Failure is why a packet of ours was lost: an ICMP message, or nobody answers on the link.
-type Failure struct {
-	Errno         abi.Errno
-	Local, Remote wire.Addr // of the lost packet
-	Data          []byte    // the first bytes of its transport part, at least 8
-	MTU           int       // of the next hop, if the packet was too big; see Host.TooBig
-	Hard          bool      // will not go away by itself: protocol or port unreachable
-	Here          bool      // found by this host, so it is true; otherwise anyone may have sent it: check Data
-}
-
-// Path is the way to a peer, made ready by Host.Path and kept by whoever sends there more than once.
-type Path struct {
-	Local, Remote wire.Addr
-
-	host *Host
-	mtu  int
-}
-
-// MTU is how many bytes a packet may have at present, IPv4 header included. It follows path MTU discovery.
-func (p *Path) MTU() int { return p.mtu }
 
 // Host is the network layer.
 type Host struct {
-	dev    link.Device
-	timers *timer.Wheel
-	now    int64
+	// What each packet needs.
+	dev       link.Device
+	timers    *timer.Wheel
+	now       int64
+	mac       uint64 // own Ethernet address
+	addr      wire.Addr
+	mask      wire.Addr
+	directed  wire.Addr // broadcast address of the network, or 0
+	longest   int       // frame
+	mtu       int
+	offloads  link.Flags
+	room      []byte // the frame that Buffer has given out
+	epoch     uint32 // counts what makes all paths out of date
+	packet    Packet
+	protocols [256]Protocol
+	counters  Counters
+
+	cfg    Config
+	routes []Route // longest prefix first
+	own    wire.MAC
+	key    uint64 // for hashes
+	random uint64
+	ids    [256]uint16 // next identification, by a hash of address and protocol (RFC 7739, section 5.2)
+
+	arp       neighbours
+	loop      loopback
+	fragments reassembly
+	mtus      mtuCache
+	failure   Failure
+	answer    Path  // of the last ICMP message
+	nextError int64 // when the next ICMP error would be due at the steady rate
+	frames    [burst]link.Frame
 }
 
-// New makes a Host. Its announcement on the link goes out with the first run of the timers.
+// burst is how many frames a Poll receives.
+const burst = 32
+
+// New makes a Host. Its announcement on the link goes out with the first run of the timers. EINVAL: the
+// configuration makes no sense.
 func New(dev link.Device, timers *timer.Wheel, cfg *Config, now int64) (*Host, abi.Errno) {
-	return &Host{dev: dev, timers: timers, now: now}, 0
+	info := dev.Info()
+	h := &Host{dev: dev, timers: timers, now: now, cfg: *cfg, addr: cfg.Addr, own: info.MAC, offloads: info.Offloads}
+	h.cfg.setDefaults()
+	if cfg.Prefix < 0 || cfg.Prefix > 32 || !unicast(cfg.Addr) || cfg.Addr.Loopback() {
+		return nil, syscall.EINVAL
+	}
+	h.mac = macBits(info.MAC[:])
+	h.mask = maskOf(cfg.Prefix)
+	if cfg.Prefix < 31 { // RFC 3021: networks of two have no broadcast
+		h.directed = cfg.Addr | ^h.mask
+	}
+	h.longest, h.mtu = wire.EthernetLen+info.MTU, min(info.MTU, 65535)
+	if cfg.MTU != 0 {
+		h.mtu = cfg.MTU
+	}
+	if h.mtu < minMTU || h.mtu > info.MTU || h.mtu > 65535 || h.addr == h.directed {
+		return nil, syscall.EINVAL
+	}
+	if err := h.setRoutes(); err != 0 {
+		return nil, err
+	}
+	h.key = binary.LittleEndian.Uint64(cfg.Secret[:]) | 1
+	h.random = binary.LittleEndian.Uint64(cfg.Secret[8:]) ^ 0x9e3779b97f4a7c15
+	for i := range h.ids {
+		h.ids[i] = uint16(h.Random())
+	}
+	h.epoch = 1
+	h.mtus.init(h)
+	h.fragments.init(h)
+	h.loop.init(h)
+	if err := h.arp.init(h); err != 0 {
+		return nil, err
+	}
+	return h, 0
+}
+
+func (h *Host) setRoutes() abi.Errno {
+	h.routes = append(h.routes, Route{Net: h.addr & h.mask, Prefix: h.cfg.Prefix})
+	h.routes = append(h.routes, h.cfg.Routes...)
+	if h.cfg.Gateway != 0 {
+		h.routes = append(h.routes, Route{Gateway: h.cfg.Gateway})
+	}
+	for i, r := range h.routes {
+		if r.Prefix < 0 || r.Prefix > 32 || (r.Gateway != 0 && (!unicast(r.Gateway) || h.Local(r.Gateway) || h.Broadcast(r.Gateway))) {
+			return syscall.EINVAL
+		}
+		h.routes[i].Net &= maskOf(r.Prefix)
+	}
+	slices.SortStableFunc(h.routes, func(a, b Route) int { return b.Prefix - a.Prefix })
+	return 0
 }
 
 // Register has packets of a protocol handed to p.
-func (h *Host) Register(proto uint8, p Protocol) {}
+func (h *Host) Register(proto uint8, p Protocol) { h.protocols[proto] = p }
 
 // Now is the time of the current Poll, or what SetNow has told.
 func (h *Host) Now() int64 { return h.now }
@@ -100,33 +180,53 @@ func (h *Host) Now() int64 { return h.now }
 // SetNow tells the time before calls from outside Poll.
 func (h *Host) SetNow(now int64) { h.now = now }
 
+// Counters are kept up to date.
+func (h *Host) Counters() *Counters { return &h.counters }
+
 // Poll receives what the device has, up to one burst, and what the host has sent to itself. It tells whether
 // there may be more.
 func (h *Host) Poll(now int64) (busy bool) {
 	h.now = now
-	return false
+	n := h.dev.Receive(h.frames[:])
+	for i := range h.frames[:n] {
+		h.receive(&h.frames[i])
+	}
+	return h.loop.deliver() || n == burst
 }
 
+// Addr is the host's own address.
+func (h *Host) Addr() wire.Addr { return h.addr }
+
 // Local tells whether a is an address of this host.
-func (h *Host) Local(a wire.Addr) bool { return false }
+func (h *Host) Local(a wire.Addr) bool { return a == h.addr || a.Loopback() }
 
-// Path fills in p. If local is 0, the address that fits remote is taken.
-func (h *Host) Path(p *Path, local, remote wire.Addr) abi.Errno { return 0 }
+// Broadcast tells whether a is for all on the link.
+func (h *Host) Broadcast(a wire.Addr) bool {
+	return a == 0xffffffff || (a == h.directed && h.directed != 0)
+}
 
-// Buffer returns room for the transport part of a packet, as long as the MTU of the path permits, or nil if the device
-// has none at present.
-func (h *Host) Buffer(p *Path) []byte { return nil }
+// Random is a number that cannot be guessed from outside as long as few are seen, and is the same in each run with
+// the same secret.
+func (h *Host) Random() uint32 {
+	h.random += 0x9e3779b97f4a7c15 // splitmix64
+	return uint32(mix(h.random^h.key) >> 32)
+}
 
-// Send sends the first n bytes of what Buffer has returned. The checksum of the transport protocol is put at sumAt,
-// over the pseudo-header as well; sumAt < 0: the packet has its checksum. If the neighbour is not known yet, the packet waits for that.
-func (h *Host) Send(p *Path, n int, proto uint8, sumAt int) {}
+// hash is hard to foresee for who does not know the secret.
+func (h *Host) hash(a uint64) uint32 { return uint32(mix(a+h.key) >> 32) }
 
-// SendLarge sends data, in fragments if need be. It writes the checksum to data, like Send.
-func (h *Host) SendLarge(p *Path, data []byte, proto uint8, sumAt int) abi.Errno { return 0 }
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
 
-// TooBig accepts what a Failure says about the MTU: the protocol has checked that it is about a packet of ours.
-func (h *Host) TooBig(f *Failure) {}
+// unicast tells whether a can be the address of one host.
+func unicast(a wire.Addr) bool { return a>>24 != 0 && a < 0xe0000000 }
 
-// Unreachable sends an ICMP message in answer to a packet, with a code of destination unreachable, if the rules
-// permit.
-func (h *Host) Unreachable(p *Packet, code uint8) {}
+func maskOf(prefix int) wire.Addr { return wire.Addr(^uint32(0) << (32 - prefix)) }
+
+// macBits are the 48 bits of an Ethernet address. It may read 8 bytes.
+func macBits(b []byte) uint64 {
+	return uint64(binary.BigEndian.Uint32(b))<<16 | uint64(binary.BigEndian.Uint16(b[4:]))
+}

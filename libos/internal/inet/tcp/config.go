@@ -15,6 +15,7 @@ type Config struct {
 
 	SendBuffer    int // bytes of a connection's send buffer at most; 1 MiB
 	ReceiveBuffer int // bytes of its receive buffer, and so of its window, at most; 1 MiB
+	Memory        int // bytes of all buffers together, at most; 1 GiB
 	MSS           int // largest segment sent or announced; 0: as the MTU allows
 
 	DelayedACK     int64 // 40 ms; negative: none is delayed
@@ -43,6 +44,7 @@ type Config struct {
 func (c *Config) setDefaults() {
 	def(&c.SendBuffer, 1<<20)
 	def(&c.ReceiveBuffer, 1<<20)
+	def(&c.Memory, 1<<30)
 	def(&c.DelayedACK, 40*millisecond)
 	def(&c.MinRTO, 200*millisecond)
 	def(&c.MaxRTO, 60*second)

@@ -97,8 +97,10 @@ func (c *congestion) sample(d int64, round bool) {
 	c.hystart.sample(d)
 }
 
-// reduce sets ssthresh after a loss, with flight bytes outstanding, and remembers what was.
+// reduce sets ssthresh after a loss, with flight bytes outstanding, and remembers what was. Where SACKed data is part
+// of the flight it may be far more than the window.
 func (c *congestion) reduce(flight int) {
+	flight = min(flight, c.cwnd)
 	c.priorCwnd, c.priorSsthresh, c.priorCubic = c.cwnd, c.ssthresh, c.cubic
 	if c.algorithm == Reno {
 		c.ssthresh = flight / 2

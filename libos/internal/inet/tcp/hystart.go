@@ -1,5 +1,7 @@
 package tcp
 
+import "github.com/libdmtr/libdmtr/libos/internal/inet/timer"
+
 // hystart leaves slow start when round trips become longer, before anything is lost (HyStart++, RFC 9406).
 type hystart struct {
 	lastMin, curMin int64 // RTT of the last round and of this one
@@ -19,9 +21,7 @@ const (
 	hystartBurst     = 8 // L, without pacing
 )
 
-const never = int64(1<<63 - 1)
-
-func (h *hystart) init() { *h = hystart{lastMin: never, curMin: never} }
+func (h *hystart) init() { *h = hystart{lastMin: timer.Never, curMin: timer.Never} }
 
 // limit bounds the growth by an ACK.
 func (h *hystart) limit(acked, mss int) int {
@@ -34,7 +34,7 @@ func (h *hystart) limit(acked, mss int) int {
 
 // round begins a new round trip. It returns true if slow start is to end now.
 func (h *hystart) round() bool {
-	h.lastMin, h.curMin, h.samples = h.curMin, never, 0
+	h.lastMin, h.curMin, h.samples = h.curMin, timer.Never, 0
 	if h.baseline == 0 {
 		return false
 	}
@@ -56,7 +56,7 @@ func (h *hystart) sample(d int64) {
 		}
 		return
 	}
-	if h.lastMin == never || h.curMin == never {
+	if h.lastMin == timer.Never || h.curMin == timer.Never {
 		return
 	}
 	thresh := min(max(h.lastMin/hystartDivisor, hystartMinThresh), hystartMaxThresh)

@@ -85,3 +85,19 @@ type Counters struct {
 	PathTooBig, BlackHoles        uint64
 	SoftErrors, HardErrors        uint64 // ICMP
 }
+
+// Info fills in i.
+func (c *Conn) Info(i *Info) {
+	r := &c.recovery
+	*i = Info{State: c.state, Timestamps: c.flags&hasStamps != 0, SACK: c.flags&hasSACK != 0, SendScale: c.sndScale,
+		ReceiveScale: c.rcvScale, MSS: c.mss, PathMTU: c.path.MTU(), SRTT: r.rtt.srtt, RTTVar: r.rtt.rttvar,
+		MinRTT: r.rtt.minimum(), RTO: r.rtt.timeout(), Backoffs: r.rtt.backoff, CongestionWnd: r.cc.cwnd,
+		SlowStart: r.cc.ssthresh, SendWnd: c.sndWnd, ReceiveWnd: c.rcvAdv.Since(c.rcvNxt), Unread: c.rcv.len(),
+		BytesSent: c.bytesSent, BytesAcked: c.bytesAcked, BytesReceived: c.bytesRcvd, SegmentsSent: c.segsSent,
+		SegmentsReceived: c.segsRcvd, Retransmits: c.resent, DuplicateACKs: uint64(c.dupAcks),
+		OutOfOrder: uint64(c.outOfOrder)}
+	if c.state >= Established {
+		i.InFlight = c.sndNxt.Since(c.sndUna)
+		i.Unsent = max(0, c.queueEnd().Since(c.sndNxt))
+	}
+}

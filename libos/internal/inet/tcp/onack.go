@@ -212,7 +212,7 @@ func (r *recovery) undoIfSpurious(e *ackEvent, a *arrival, duplicate sackRange) 
 	if duplicate.Start != duplicate.End && u.from.AtMost(duplicate.Start) {
 		u.bytes -= duplicate.End.Since(duplicate.Start)
 	}
-	eifel := e.Acked > 0 && r.state != stateOpen && a.echo && int32(a.echoed-u.stamp) < 0
+	eifel := r.state != stateOpen && a.resent && a.echo && int32(a.stamp-u.stamp) >= 0 && int32(a.echoed-u.stamp) < 0
 	if !eifel && u.bytes > 0 {
 		return
 	}

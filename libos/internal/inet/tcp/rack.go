@@ -33,11 +33,8 @@ func sentAfter(t1 int64, s1 wire.Seq, t2 int64, s2 wire.Seq) bool {
 // arrived takes note of a segment that has newly been acknowledged or SACKed (steps 1 to 3).
 func (k *rack) arrived(r *record, a *arrival) {
 	d := a.now - r.sentAt
-	if r.flags&isResent != 0 {
-		// Did the first transmission arrive, or the last?
-		if a.echo && int32(a.echoed-r.stamp) < 0 || d < a.minRTT {
-			return
-		}
+	if r.flags&isResent != 0 && d < a.minRTT {
+		return // it cannot be the last transmission that has arrived
 	}
 	k.rtt = max(d, 1)
 	if sentAfter(r.sentAt, r.end, k.xmitTS, k.endSeq) {

@@ -146,6 +146,13 @@ func (r *recovery) onSend(end wire.Seq, now int64) {
 	r.armProbe(now)
 }
 
+// onWindowProbe notes, when the peer has acknowledged it, that a zero-window probe had left with [SND.NXT, end); onAck
+// follows. Nobody knows which of the probes arrived, so it gives no round trip.
+func (r *recovery) onWindowProbe(end wire.Seq, now int64) {
+	r.onSend(end, now)
+	r.board.at(r.board.base + r.board.n - 1).flags |= isResent
+}
+
 // nextLost gives the segment that is to be sent again next, of at most the MSS.
 func (r *recovery) nextLost() (start, end wire.Seq, ok bool) {
 	if r.board.lostSegs == 0 {

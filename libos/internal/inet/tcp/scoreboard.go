@@ -8,9 +8,9 @@ import (
 
 // scoreboard knows each segment between SND.UNA and SND.NXT:
 //
-//	     una                                       nxt
-//	 -----|----------|----------|----------|--------|-----
-//	 acked  lost       sacked     in flight  in flight
+//	    una                                       nxt
+//	-----|----------|----------|----------|--------|-----
+//	acked  lost       sacked     in flight  in flight
 //
 // The records are a ring in the order of sequence numbers; a record has an id that stays, and the id's low bits are
 // its place. Those in flight are also linked in the order in which they were sent, which is what RACK walks. It is
@@ -63,7 +63,7 @@ type arrival struct {
 	delivered int   // bytes newly known to have arrived
 	first     int64 // when the first of them was sent, of those sent once; 0: none
 	last      int64 // and the last
-	resent    bool  // one that was sent again is among them
+	resent    bool  // one that was sent again is among those acknowledged
 	stamp     uint32
 	echo      bool   // the ACK has a timestamp:
 	echoed    uint32 // this one
@@ -169,9 +169,11 @@ func (s *scoreboard) ack(una wire.Seq, a *arrival) {
 			s.lost -= n
 			s.lostSegs--
 			s.arrived(r, n, a)
+			a.again(r)
 		default:
 			s.land(s.base, r)
 			s.arrived(r, n, a)
+			a.again(r)
 		}
 		s.base++
 		s.n--
@@ -204,10 +206,16 @@ func (s *scoreboard) arrived(r *record, n int, a *arrival) {
 			a.first = r.sentAt
 		}
 		a.last = max(a.last, r.sentAt)
-	} else {
-		a.resent, a.stamp = true, r.stamp
 	}
 	s.rack.arrived(r, a)
+}
+
+// again takes note of an acknowledged segment that may have been sent again. The timestamp that an ACK echoes says
+// nothing about those SACKed.
+func (a *arrival) again(r *record) {
+	if r.flags&isResent != 0 {
+		a.resent, a.stamp = true, r.stamp
+	}
 }
 
 // sack marks the segments that are wholly within [start, end), which lies within [una, nxt].

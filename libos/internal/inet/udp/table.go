@@ -1,4 +1,4 @@
-// Package udp is UDP (RFC 768) over ip.
+// Package udp is UDP (RFC 768; RFC 1122, chapter 4.1) over ip.
 //
 // # Call order
 //
@@ -19,51 +19,194 @@ import (
 // MaxPayload is the most a datagram can carry.
 const MaxPayload = 65535 - wire.IPv4Len - wire.UDPLen
 
-// Config of a Table.
+// Config of a Table. What is 0 has its default.
 type Config struct {
-	Secret [16]byte
+	QueueBytes     int    // memory for datagrams that wait in one socket: 1 MiB
+	QueueDatagrams int    // their number: 1024
+	AllBytes       int    // memory for those of all sockets: 64 MiB
+	FirstPort      uint16 // range of ports to choose from: 32768
+	LastPort       uint16 // 60999
 }
 
-// Handler has the events of a socket. It must not close the socket while it is called.
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		n   *int
+		def int
+	}{{&c.QueueBytes, 1 << 20}, {&c.QueueDatagrams, 1024}, {&c.AllBytes, 64 << 20}} {
+		if *d.n <= 0 {
+			*d.n = d.def
+		}
+	}
+	if c.FirstPort == 0 || c.LastPort < c.FirstPort {
+		c.FirstPort, c.LastPort = 32768, 60999
+	}
+}
+
+// Handler has the events of a socket. It may close the socket.
 type Handler interface {
 	// Received offers a datagram, whose bytes are valid during the call. If the handler returns false, the socket
-	// queues a copy for Next.
+	// queues a copy for Next. While there is a queue, nothing is offered.
 	Received(p []byte, src wire.Addr, port uint16) bool
 	// Failed tells of an error of a connected socket, ECONNREFUSED as a rule.
 	Failed(err abi.Errno)
 }
 
 // Table is all sockets of a host.
-type Table struct{ host *ip.Host }
+type Table struct {
+	host     *ip.Host
+	buckets  []*Socket // by local port
+	bound    int
+	cfg      Config
+	counters Counters
+	store    store
+	scratch  []byte // for datagrams beyond the MTU
+}
 
 // New makes a Table and registers it.
-func New(h *ip.Host, cfg *Config) *Table { return &Table{host: h} }
+func New(h *ip.Host, cfg *Config) *Table {
+	t := &Table{host: h, cfg: *cfg, buckets: make([]*Socket, 64)}
+	t.cfg.setDefaults()
+	t.store.limit = t.cfg.AllBytes
+	h.Register(wire.ProtoUDP, t)
+	return t
+}
 
-// Socket is a UDP socket.
-type Socket struct{}
+// Counters are kept up to date.
+func (t *Table) Counters() *Counters { return &t.counters }
+
+// Len is the number of sockets that have a port.
+func (t *Table) Len() int { return t.bound }
+
+// Input implements ip.Protocol.
+func (t *Table) Input(k *ip.Packet) {
+	u, ok := wire.ParseUDP(k.Data)
+	if !ok {
+		t.counters.BadHeader++
+		return
+	}
+	if !k.SumGood && u.Sum() != 0 && wire.Fold(wire.Sum(u, wire.PseudoSum(k.Src, k.Dst, wire.ProtoUDP, len(u)))) != 0xffff {
+		t.counters.BadSum++
+		return
+	}
+	s := t.find(k, u.DstPort(), u.SrcPort())
+	if s == nil {
+		t.counters.NoPort++
+		t.host.Unreachable(k, wire.UnreachablePort)
+		return
+	}
+	t.counters.In++
+	if s.first == nil && s.handler.Received(u.Payload(), k.Src, u.SrcPort()) {
+		return
+	}
+	if s.table != nil {
+		s.keep(u.Payload(), k.Src, u.SrcPort())
+	}
+}
+
+// find looks for the socket that fits best: the one that is bound to the address, rather than to all.
+func (t *Table) find(k *ip.Packet, port, from uint16) (best *Socket) {
+	for s := *t.bucket(port); s != nil; s = s.next {
+		switch {
+		case s.port != port || (s.connected && (s.remote != k.Src || s.remotePort != from)):
+		case s.local == k.Dst:
+			return s
+		case s.local == 0:
+			best = s
+		}
+	}
+	return best
+}
+
+// Failed implements ip.Protocol. As on Linux only connected sockets learn of errors, and only of final ones.
+func (t *Table) Failed(f *ip.Failure) {
+	u := wire.UDP(f.Data)
+	for s := *t.bucket(u.SrcPort()); s != nil && f.Hard; s = s.next {
+		if s.port == u.SrcPort() && s.connected && s.remote == f.Remote && s.remotePort == u.DstPort() && s.local == f.Local {
+			t.counters.ErrorsIn++
+			s.handler.Failed(f.Errno)
+			return
+		}
+	}
+	t.counters.ErrorsStray++
+}
+
+func (t *Table) bucket(port uint16) **Socket { return &t.buckets[int(port)&(len(t.buckets)-1)] }
+
+// taken tells whether a socket with this address would be in the way of another.
+func (t *Table) taken(addr wire.Addr, port uint16) bool {
+	for s := *t.bucket(port); s != nil; s = s.next {
+		if s.port == port && (s.local == 0 || addr == 0 || s.local == addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose finds a free port, beginning at random (RFC 6056, section 3.3.1); 0: there is none.
+func (t *Table) choose(addr wire.Addr) uint16 {
+	n := uint32(t.cfg.LastPort-t.cfg.FirstPort) + 1
+	at := t.host.Random() % n
+	for range n {
+		if port := t.cfg.FirstPort + uint16(at); !t.taken(addr, port) {
+			return port
+		}
+		if at++; at == n {
+			at = 0
+		}
+	}
+	return 0
+}
+
+// add gives a socket its place.
+func (t *Table) add(s *Socket) {
+	if t.bound++; t.bound > len(t.buckets) && len(t.buckets) < 65536 {
+		old := t.buckets
+		t.buckets = make([]*Socket, 2*len(old))
+		for _, o := range old {
+			for o != nil {
+				next := o.next
+				t.link(o)
+				o = next
+			}
+		}
+	}
+	t.link(s)
+}
+
+func (t *Table) link(s *Socket) {
+	b := t.bucket(s.port)
+	s.next, *b = *b, s
+}
+
+func (t *Table) remove(s *Socket) {
+	b := t.bucket(s.port)
+	for *b != s {
+		b = &(*b).next
+	}
+	*b, s.next = s.next, nil
+	t.bound--
+}
 
 // Open makes a socket.
-func (t *Table) Open(hd Handler) *Socket { return &Socket{} }
+func (t *Table) Open(hd Handler) *Socket { return &Socket{table: t, handler: hd} }
 
-// Bind gives the socket its own address; 0 is any address, port 0 is chosen. Errors: EINVAL if it has one,
-// EADDRNOTAVAIL, EADDRINUSE.
-func (s *Socket) Bind(addr wire.Addr, port uint16) abi.Errno { return 0 }
+// sendLarge sends a datagram that does not fit into one packet.
+func (t *Table) sendLarge(s *Socket, port uint16, parts [][]byte, n int) abi.Errno {
+	if t.scratch == nil {
+		t.scratch = make([]byte, wire.UDPLen+MaxPayload)
+	}
+	b := t.scratch[:wire.UDPLen+n]
+	fill(b, s.port, port, parts)
+	return t.host.SendLarge(&s.path, b, wire.ProtoUDP, sumAt)
+}
 
-// Connect sets the peer: the socket receives from nobody else. It may be called again.
-func (s *Socket) Connect(addr wire.Addr, port uint16) abi.Errno { return 0 }
+// sumAt is where the checksum is.
+const sumAt = 6
 
-// Send sends the parts as one datagram; addr 0 is the peer. Errors: EDESTADDRREQ, EMSGSIZE, ENETUNREACH, EHOSTUNREACH,
-// EINVAL for port 0, EAGAIN if the device has no room now.
-func (s *Socket) Send(addr wire.Addr, port uint16, parts [][]byte) abi.Errno { return 0 }
-
-// Next takes the oldest queued datagram. Its bytes are valid until the next call of Next or Close.
-func (s *Socket) Next() (p []byte, src wire.Addr, port uint16, ok bool) { return nil, 0, 0, false }
-
-// Local is the socket's own address, zero as long as it is not bound.
-func (s *Socket) Local() (wire.Addr, uint16) { return 0, 0 }
-
-// Remote is the peer, zero if there is none.
-func (s *Socket) Remote() (wire.Addr, uint16) { return 0, 0 }
-
-// Close releases the socket, its port and what is queued.
-func (s *Socket) Close() {}
+func fill(b []byte, from, to uint16, parts [][]byte) {
+	wire.UDP(b).Put(from, to, len(b))
+	at := wire.UDPLen
+	for _, p := range parts {
+		at += copy(b[at:], p)
+	}
+}

@@ -185,10 +185,6 @@ func bufferStays(t *testing.T, dev, peer link.Device) {
 	again := dev.Buffer()
 	require.Same(t, &b[0], &again[0])
 	dev.Send(shortest, 0)
-	next := dev.Buffer()
-	if next != nil {
-		require.NotSame(t, &b[0], &next[0])
-	}
 	dev.Flush()
 	got := receive(peer, frames)
 	require.Len(t, got, 1)

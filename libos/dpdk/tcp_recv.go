@@ -1,0 +1,29 @@
+package dpdk
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+// Pop implements engine.Queue.
+func (t *tcpSock) Pop(op *engine.Op) abi.Errno {
+	switch t.state {
+	case tcpListening:
+		return unix.ENOTSUP
+	case tcpFresh, tcpConnecting:
+		return unix.EINVAL
+	}
+	t.Pops.Add(op)
+	if t.in.Wants() && t.conn != nil {
+		// What this may send is but a window update, for which the time of the last poll will do.
+		t.conn.Pull()
+		t.os.leave()
+	}
+	return 0
+}
+
+// Received implements tcp.Handler: from the frame straight to the block of a pop. What no pop wants stays with the connection.
+func (t *tcpSock) Received(_ *tcp.Conn, p []byte) int { return t.in.Offer(p) }
