@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 have_command() { command -v "$1" > /dev/null; }
 have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -x c++ -fsyntax-only - 2> /dev/null; }
+have_library() { pkg-config --exists "$1" 2> /dev/null; }
 have_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "import $1" 2> /dev/null; } # or the one that has Debian's packages
 
 # need KIND NAME PACKAGE, and want for what can be done without: notes the package unless have_KIND NAME.
@@ -20,9 +21,17 @@ need header CLI/CLI.hpp libcli11-dev
 need header nlohmann/json.hpp nlohmann-json3-dev
 need header yaml-cpp/yaml.h libyaml-cpp-dev
 case "${1-}" in
-demo) ;;
+demo)
+    case "${LIBOS:-${DMTR_LIBOS-}}" in
+    dpdk | lwip)
+        need command pkg-config pkg-config
+        need library libdpdk libdpdk-dev
+        ;;
+    esac
+    ;;
 test)
     need command python3 python3
+    want library libdpdk libdpdk-dev
     want command abidiff abigail-tools
     want command pkg-config pkg-config
     want command valgrind valgrind
@@ -31,6 +40,8 @@ test)
 bench)
     need command python3 python3
     need python matplotlib python3-matplotlib
+    want command pkg-config pkg-config
+    want library libdpdk libdpdk-dev
     ;;
 *)
     echo "usage: $0 demo|test|bench" >&2
