@@ -20,6 +20,10 @@ import (
 var missing string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(peerRole) != "" {
+		shimPath = os.Getenv("DMTR_TEST_SHIM")
+		bePeer()
+	}
 	dir, err := os.MkdirTemp("", "dmtr-dpdk")
 	if err != nil {
 		panic(err)
