@@ -51,6 +51,7 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 // Poll receives and handles a burst of frames, runs the timers that are due, and sends.
 func (s *Stack) Poll(now int64) {
 	s.busy = s.ip.Poll(now)
+	s.tcp.Flush()
 	s.timers.Advance(now)
 	s.dev.Flush()
 }
@@ -58,7 +59,7 @@ func (s *Stack) Poll(now int64) {
 // Next is when Poll has to be called again at the latest: the earliest timer, or the present if there is work left.
 // What arrives on the device may need it earlier.
 func (s *Stack) Next() int64 {
-	if s.busy {
+	if s.busy || s.ip.Waiting() {
 		return s.ip.Now()
 	}
 	return s.timers.Next()

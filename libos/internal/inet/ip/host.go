@@ -87,7 +87,6 @@ type Host struct {
 	addr      wire.Addr
 	mask      wire.Addr
 	directed  wire.Addr // broadcast address of the network, or 0
-	longest   int       // frame
 	mtu       int
 	offloads  link.Flags
 	room      []byte // the frame that Buffer has given out
@@ -130,7 +129,7 @@ func New(dev link.Device, timers *timer.Wheel, cfg *Config, now int64) (*Host, a
 	if cfg.Prefix < 31 { // RFC 3021: networks of two have no broadcast
 		h.directed = cfg.Addr | ^h.mask
 	}
-	h.longest, h.mtu = wire.EthernetLen+info.MTU, min(info.MTU, 65535)
+	h.mtu = min(info.MTU, 65535)
 	if cfg.MTU != 0 {
 		h.mtu = cfg.MTU
 	}
@@ -193,6 +192,9 @@ func (h *Host) Poll(now int64) (busy bool) {
 	}
 	return h.loop.deliver() || n == burst
 }
+
+// Waiting tells whether packets to own addresses wait for the next Poll.
+func (h *Host) Waiting() bool { return h.loop.head != h.loop.tail }
 
 // Addr is the host's own address.
 func (h *Host) Addr() wire.Addr { return h.addr }

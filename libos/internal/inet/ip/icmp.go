@@ -144,13 +144,13 @@ func (h *Host) sendError(k *Packet, typ, code uint8) bool {
 
 const errorBurst = 64
 
-// mayReport limits the rate of errors. The burst varies, so that nobody can find out by counting whether somebody else
-// got an error (CVE-2020-25705).
+// mayReport limits the rate of errors. What one costs varies, so that nobody can find out by counting whether somebody
+// else got an error (CVE-2020-25705).
 func (h *Host) mayReport() bool {
 	interval := second / int64(h.cfg.ICMPErrors)
-	if h.nextError-h.now > int64(errorBurst-h.Random()%16)*interval {
+	if h.nextError-h.now > errorBurst*interval {
 		return false
 	}
-	h.nextError = max(h.nextError, h.now) + interval
+	h.nextError = max(h.nextError, h.now) + interval/2 + int64(h.Random())%interval
 	return true
 }

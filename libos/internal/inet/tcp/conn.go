@@ -29,6 +29,8 @@ const (
 	listed                           // in the table
 	released                         // memory has to be freed after Received
 	again                            // Pull was called in Received
+	ackSoon                          // an ACK is due when the burst has been handled
+	inBurst                          // on the list Host.burst
 )
 
 // Conn is a connection. Names of variables are those of RFC 9293, section 3.3.1: sndUna is SND.UNA.
@@ -85,6 +87,7 @@ type Conn struct {
 	path                             ip.Path
 	next, prev                       *Conn // in Host.conns
 	queued                           *Conn // next in the accept queue
+	nextBurst                        *Conn // next in Host.burst
 	listener                         *Listener
 	challenges                       limiter
 	bytesSent, bytesAcked, bytesRcvd uint64

@@ -26,6 +26,7 @@ type Host struct {
 	listeners map[listenKey]*Listener
 	blocks    blocks
 	conns     connList // all in the table
+	burst     *Conn    // that have ackSoon
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
 	timeWaits miniList
@@ -261,7 +262,7 @@ func (h *Host) Connect(local wire.Addr, lport uint16, remote wire.Addr, rport ui
 	switch {
 	case remote == 0 || rport == 0:
 		return nil, syscall.EINVAL
-	case remote.Multicast() || remote == 0xffffffff: // MUST-46
+	case remote.Multicast() || h.ip.Broadcast(remote): // MUST-46
 		return nil, syscall.ENETUNREACH
 	case h.conns.n >= h.cfg.MaxConnections:
 		return nil, syscall.ENOBUFS

@@ -38,6 +38,24 @@ func (c *Conn) finish() {
 	if c.flags&(wantOutput|ackNow) != 0 {
 		c.output()
 	}
+	if c.flags&(ackSoon|inBurst|listed) == ackSoon|listed {
+		h := c.host
+		c.flags |= inBurst
+		c.nextBurst, h.burst = h.burst, c
+	}
+}
+
+// Flush sends the ACKs that the segments handled since the last call ask for: one for all of a connection (MUST-59).
+// The stack calls it when it has handled a burst.
+func (h *Host) Flush() {
+	for c := h.burst; c != nil; c = h.burst {
+		h.burst, c.nextBurst = c.nextBurst, nil
+		c.flags &^= inBurst
+		if c.flags&ackSoon != 0 && c.flags&listed != 0 {
+			c.flags |= ackNow
+			c.output()
+		}
+	}
 }
 
 // predicted handles a segment if it is what an established connection gets most: the next data, an ACK, or both.
@@ -198,6 +216,10 @@ func (c *Conn) connected() {
 func (c *Conn) inputSynchronized(s *segment) {
 	s.key = c.key
 	now := c.host.ip.Now()
+	if c.state == SynReceived && s.flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN|wire.ACK && s.seq+1 == c.rcvNxt && s.ack == c.sndNxt {
+		s.seq++ // the peer's SYN again, in a simultaneous open, with the ACK of ours (figure 7 of RFC 9293)
+		s.flags &^= wire.SYN
+	}
 	if !c.fresh(s, now) || !c.acceptable(s) {
 		return
 	}

@@ -61,6 +61,7 @@ func newLabOn(t testing.TB, a, b link.Device, ca, cb Config) *lab {
 
 func (e *end) poll(now int64) bool {
 	busy := e.ip.Poll(now)
+	e.Flush()
 	e.timers.Advance(now)
 	e.dev.Flush()
 	return busy

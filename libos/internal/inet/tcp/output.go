@@ -154,7 +154,7 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 	if c.assembler.pending() {
 		size += c.putSACK(b[size:min(len(b)-n, wire.TCPLen+wire.MaxTCPOptions)])
 	} else {
-		c.flags &^= ackNow
+		c.flags &^= ackNow | ackSoon
 	}
 	if n > 0 {
 		x, y := c.snd.peek(seq.Since(c.sndUna), n)
@@ -176,14 +176,14 @@ func (c *Conn) putSACK(b []byte) int {
 	var blocks [4]wire.SACKBlock
 	room := (len(b) - 4) / 8
 	if c.flags&hasSACK == 0 {
-		c.flags &^= ackNow
+		c.flags &^= ackNow | ackSoon
 		return 0
 	}
 	if room < 1 {
 		return 0
 	}
 	n := c.assembler.report(found[:min(room, len(found))])
-	c.flags &^= ackNow
+	c.flags &^= ackNow | ackSoon
 	if n == 0 {
 		return 0
 	}

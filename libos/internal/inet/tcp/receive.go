@@ -70,9 +70,9 @@ func (c *Conn) inOrder(data []byte, now int64) {
 	}
 	c.rcvNxt += wire.Seq(n)
 	c.rcvMSS = min(max(c.rcvMSS, n), 0xffff)
-	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*c.rcvMSS || c.host.cfg.DelayedACK < 0 { // MUST-58, SHLD-19
-		c.flags |= ackNow
-	} else if c.ackAt == never {
+	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*c.rcvMSS || c.host.cfg.DelayedACK < 0 { // SHLD-19
+		c.flags |= ackSoon
+	} else if c.ackAt == never { // MUST-58
 		c.ackAt = now + c.host.cfg.DelayedACK
 		c.schedule(c.ackAt)
 	}

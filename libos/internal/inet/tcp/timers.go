@@ -181,8 +181,13 @@ func (c *Conn) waited(now int64) {
 		c.waitAt = never
 		return
 	}
-	if due := c.heard + cfg.KeepIdle; c.probes == 0 && due > now || c.recovery.outstanding() {
-		c.waitAt = max(due, now+cfg.KeepInterval/8)
+	due := c.heard + cfg.KeepIdle + int64(c.probes)*cfg.KeepInterval
+	step := now + min(cfg.KeepIdle, cfg.KeepInterval)
+	if c.recovery.outstanding() {
+		c.waitAt = step
+		return
+	}
+	if c.waitAt = min(due, step); due > now {
 		return
 	}
 	if int(c.probes) >= cfg.KeepProbes {
@@ -192,6 +197,6 @@ func (c *Conn) waited(now int64) {
 	}
 	c.probes++
 	c.host.Counters.KeepaliveProbes++
-	c.waitAt = now + cfg.KeepInterval
+	c.waitAt = step
 	c.emit(c.sndUna-1, 0, wire.ACK, now)
 }
