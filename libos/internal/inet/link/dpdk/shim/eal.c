@@ -67,8 +67,11 @@ void log_last_lines(char *out, size_t size)
     pthread_mutex_unlock(&printed.lock);
     text[n] = 0;
     while ((line = strsep(&rest, "\n")) != NULL) {
-        char *colon = strstr(line, "FATAL: "); /* printed twice, once with this word */
-        if (colon != NULL || line[strspn(line, " \t\r")] == 0 || (lines[1] != NULL && strcmp(lines[1], line) == 0))
+        if (strstr(line, "FATAL: ") != NULL) /* printed a second time without this word */
+            continue;
+        if (strstr(line, "Failed to register mp action") != NULL) /* without other processes this is as it should be */
+            continue;
+        if (line[strspn(line, " \t\r")] == 0 || (lines[1] != NULL && strcmp(lines[1], line) == 0))
             continue;
         lines[0] = lines[1];
         lines[1] = line;

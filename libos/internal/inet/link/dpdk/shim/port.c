@@ -219,7 +219,7 @@ static int add_vdev(struct opening *o, const char *vdev)
         memif_owner = NULL;
         log_last_lines(last, sizeof(last));
         return explain(error == EADDRINUSE || error == EACCES ? error : ENODEV, o->error, o->error_size, "no device %s: %s", vdev,
-                       last[0] ? last : "DPDK does not say why");
+                       last[0] ? last : "DPDK has no driver for it, or does not say why");
     }
     memif_owner = NULL;
     return 0;
