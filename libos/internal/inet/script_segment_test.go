@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -28,19 +29,20 @@ type flow struct {
 //
 //	S. 0:0(0) ack 1 win 65535 urg 3 <mss 1460,sackOK,ts val 100 ecr 0,nop,wscale 7,sack 1:10 20:30>
 type segment struct {
-	flags    wire.TCPFlags
-	seq, ack uint32
-	n        int
-	win      int // -1: any
-	urg      int
-	ttl      int
-	group    bool // to the broadcast address of the link
-	badSum   bool
-	reserved int
-	offset   int // of the data, in words, if the header lies
-	to, from wire.Addr
-	options  []string
-	hasOpts  bool
+	flags     wire.TCPFlags
+	seq, ack  uint32
+	n         int
+	win       int // -1: any
+	urg       int
+	ttl       int
+	group     bool // to the broadcast address of the link
+	badSum    bool
+	reserved  int
+	offset    int // of the data, in words, if the header lies
+	to, from  wire.Addr
+	ipOptions []byte
+	options   []string
+	hasOpts   bool
 }
 
 const flagLetters = "FSRP.UEW"
@@ -136,6 +138,8 @@ func (s *segment) parseRest(words []string) (err error) {
 			var a int64
 			a, err = strconv.ParseInt(v, 10, 64)
 			s.ack = uint32(a)
+		case w == "ipopts":
+			s.ipOptions, err = hex.DecodeString(v)
 		case w == "to":
 			s.to, err = parseAddr(v)
 		case w == "from":
@@ -167,7 +171,7 @@ func (s *segment) build(f *flow, to, from wire.MAC) ([]byte, error) {
 		options = append(options, 0)
 	}
 	h := wire.TCPLen + len(options)
-	frame := make([]byte, wire.EthernetLen+wire.IPv4Len+h+s.n)
+	frame := make([]byte, wire.EthernetLen+wire.IPv4Len+len(s.ipOptions)+h+s.n)
 	if s.group {
 		to = wire.Broadcast
 	}
@@ -184,6 +188,12 @@ func (s *segment) build(f *flow, to, from wire.MAC) ([]byte, error) {
 		ttl = uint8(s.ttl)
 	}
 	p.Put(len(p), 1, wire.DontFragment, ttl, wire.ProtoTCP, src, dst)
+	if len(s.ipOptions) > 0 {
+		copy(p[wire.IPv4Len:], s.ipOptions)
+		p[0] += byte(len(s.ipOptions) / 4)
+		binary.BigEndian.PutUint16(p[10:], 0)
+		binary.BigEndian.PutUint16(p[10:], ^wire.Fold(wire.Sum(p[:p.HeaderLen()], 0)))
+	}
 	t := wire.TCP(p.Payload())
 	ack := wire.Seq(s.ack)
 	if s.flags&wire.ACK != 0 {
@@ -260,7 +270,13 @@ func (f *flow) option(o string) ([]byte, error) {
 
 // readOptions formats the options of a segment of the stack; ones without content are left out.
 func (f *flow) readOptions(p []byte) (out []string) {
-	for len(p) > 0 && p[0] != 0 {
+	for len(p) > 0 {
+		if p[0] == 0 {
+			if len(bytes.Trim(p, "\x00")) > 0 {
+				out = append(out, "padding that is not 0")
+			}
+			return out
+		}
 		if p[0] == 1 {
 			p = p[1:]
 			continue

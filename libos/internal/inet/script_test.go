@@ -107,6 +107,7 @@ type script struct {
 	flows      map[string]*flow
 	listeners  []*listener
 	udpSockets map[uint16]*udpSock
+	hold       bool
 	trace      []string
 }
 
@@ -170,22 +171,66 @@ func (s *script) line(text string) {
 			hi = s.at + duration(to)
 		}
 	}
+	if s.burst(lo, hi, text) {
+		return
+	}
 	if rest, ok := strings.CutPrefix(text, ">"); ok {
 		s.expect(lo, hi, strings.TrimSpace(rest))
 		return
 	}
-	s.run(lo, false)
+	if len(s.dev.in) == 0 || lo > s.now || text[0] != '<' {
+		s.run(lo, false)
+	}
 	s.silent()
 	s.at = lo
 	s.note("%s", text)
 	s.stack.SetNow(lo)
-	if rest, ok := strings.CutPrefix(text, "<"); ok {
-		s.dev.in = append(s.dev.in, link.Frame{Data: s.frame(strings.TrimSpace(rest))})
+	if rest, ok := strings.CutPrefix(text, "<<"); ok {
+		s.receive(rest)
+		return
+	} else if rest, ok := strings.CutPrefix(text, "<"); ok {
+		s.receive(rest)
 	} else {
 		s.command(strings.Fields(text))
 	}
 	s.stack.Flush()
 	s.run(lo, false)
+}
+
+// receive has a frame wait at the device.
+func (s *script) receive(text string) {
+	s.dev.in = append(s.dev.in, link.Frame{Data: s.frame(strings.TrimSpace(text))})
+}
+
+// burst runs a line that stands for some segments: > burst [name] START:END SIZE and the rest of each of them.
+func (s *script) burst(lo, hi int64, text string) bool {
+	w := strings.Fields(text)
+	if len(w) < 4 || w[1] != "burst" {
+		return false
+	}
+	name := ""
+	if w[2][0] == '[' {
+		name, w = w[2], w[1:]
+	}
+	var from, to uint32
+	if n, err := fmt.Sscanf(w[2], "%d:%d", &from, &to); n != 2 || err != nil {
+		fail("range %q", w[2])
+	}
+	size := uint32(arg(w[3:]))
+	if size == 0 {
+		fail("size 0")
+	}
+	for ; from != to; from += min(size, to-from) {
+		n := min(size, to-from)
+		seg := fmt.Sprintf("%s . %d:%d(%d) %s", name, from, from+n, n, strings.Join(w[4:], " "))
+		if w[0] == ">" {
+			s.expect(lo, hi, strings.TrimSpace(seg))
+		} else {
+			s.line(fmt.Sprintf("+%v %s %s", time.Duration(lo-s.at), w[0], seg))
+		}
+		lo, hi = s.at, s.at
+	}
+	return true
 }
 
 func duration(text string) int64 {

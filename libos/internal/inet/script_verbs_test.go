@@ -128,11 +128,22 @@ func (s *script) command(words []string) {
 	case "connect":
 		s.connect(f, args)
 		return
+	case "server", "client":
+		s.established(verb, f, strings.Join(args, " "))
+		return
 	case "counters":
 		checkFields(&s.stack.TCP().Counters, args)
 		return
 	case "timers":
 		checkNumber("timers", s.stack.Timers().Len(), args)
+		return
+	case "holdall": // connections to come take no data by themselves
+		s.hold = true
+		return
+	case "isn": // isn [name] NAME OP N: by how much the first number of this connection is beyond that of another
+		if d := f.isn - s.flow(args[0]).isn; !holds(fmt.Sprint(uint32(d)), args[1], args[2]) {
+			fail("difference: %d", d)
+		}
 		return
 	case "full":
 		s.dev.full = arg(args)
@@ -325,7 +336,7 @@ func (s *script) accept(f *flow, args []string) {
 	if r := c.Remote(); r.Port != f.dstPort || r.Addr != f.remote {
 		fail("the connection is from %v", r)
 	}
-	f.sock = &sock{c: c}
+	f.sock = &sock{c: c, hold: s.hold}
 	c.SetHandler(f.sock)
 	c.Pull()
 }
@@ -349,7 +360,7 @@ func (s *script) connect(f *flow, args []string) {
 			f.dstPort = uint16(arg(args[i:]))
 		}
 	}
-	f.sock = &sock{}
+	f.sock = &sock{hold: s.hold}
 	var err abi.Errno
 	f.sock.c, err = s.stack.TCP().Connect(0, f.localPort, f.remote, f.dstPort, f.sock)
 	if err != want {
@@ -360,6 +371,50 @@ func (s *script) connect(f *flow, args []string) {
 		return
 	}
 	f.localPort = f.sock.c.Local().Port
+}
+
+// established opens a connection: server|client [name] [win N] [rtt TIME] [<options of the peer's SYN>].
+func (s *script) established(verb string, f *flow, text string) {
+	win, rtt, options := "30000", "10ms", "mss 1000"
+	text, list, ok := strings.Cut(text, "<")
+	if ok {
+		options = strings.TrimSuffix(list, ">")
+	}
+	words := strings.Fields(text)
+	for i := 0; i+1 < len(words); i += 2 {
+		switch words[i] {
+		case "win":
+			win = words[i+1]
+		case "rtt":
+			rtt = words[i+1]
+		default:
+			fail("word %q", words[i])
+		}
+	}
+	name, ts := "", ""
+	if f.name != "" {
+		name = "[" + f.name + "] "
+	}
+	for o := range strings.SplitSeq(options, ",") {
+		if o = strings.TrimSpace(o); strings.HasPrefix(o, "ts ") {
+			ts = " <" + strings.Replace(o, "ecr 0", "ecr last", 1) + ">"
+		}
+	}
+	if verb == "client" {
+		s.line("connect " + name)
+		s.line("> " + name + "S 0:0(0)")
+		s.line("+" + rtt + " < " + name + "S. 0:0(0) ack 1 win " + win + " <" + strings.Replace(options, "ecr 0", "ecr last", 1) + ">")
+		s.line("> " + name + ". 1:1(0) ack 1")
+		s.line("event " + name + "connected")
+		return
+	}
+	if len(s.listeners) == 0 {
+		s.line("listen")
+	}
+	s.line("< " + name + "S 0:0(0) win " + win + " <" + options + ">")
+	s.line("> " + name + "S. 0:0(0) ack 1")
+	s.line("+" + rtt + " < " + name + ". 1:1(0) ack 1 win " + win + ts)
+	s.line("accept " + name)
 }
 
 // checkFields compares fields of a struct: Name=3, Name>=40ms, Name~100ms (within 5 %).
