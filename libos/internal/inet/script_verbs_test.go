@@ -106,6 +106,15 @@ func (s *script) named(words []string) (*flow, []string) {
 	return s.flow(""), words
 }
 
+// isCheck tells whether a line only looks at the state, so that frames may still wait for their > lines.
+func isCheck(text string) bool {
+	switch verb, _, _ := strings.Cut(text, " "); verb {
+	case "event", "got", "room", "state", "info", "counters", "timers", "isn":
+		return true
+	}
+	return false
+}
+
 func (s *script) command(words []string) {
 	verb := words[0]
 	f, args := s.named(words[1:])
