@@ -35,7 +35,7 @@ func TestScriptRunner(t *testing.T) {
 		{"< S 0:0(0) win 100\n> R. 1:1(0) ack 1", "sequence numbers: not"},
 		{"< S 0:0(0) win 100\n> R. 0:0(0) ack 1 win 5", "window: not"},
 		{"< S 0:0(0) win 100\n> R. 0:0(0) ack 1 <mss 5>", "options: not"},
-		{"< S 0:0(0) win 100\n> [b] R. 0:0(0) ack 1", "connection: not"},
+		{"flow [b] remote 9\n< S 0:0(0) win 100\n> [b] R. 0:0(0) ack 1", "connection: not"},
 		{"server\nwrite 5\n> P. 1:6(5) ack 1\nabort\n> R. 6:6(0) ack 1", ""},
 		{"server\nwrite 5\n> . 1:6(5) ack 1\n< F. 1:1(0) ack 6 win 100\n> . 6:6(0) ack 2", "not expected: event ended"},
 		{"server\nevent ended", "events: []"},
