@@ -39,7 +39,7 @@ type segment struct {
 	badSum    bool
 	reserved  int
 	offset    int // of the data, in words, if the header lies
-	to, from  wire.Addr
+	to, from  *wire.Addr
 	ipOptions []byte
 	options   []string
 	hasOpts   bool
@@ -140,10 +140,14 @@ func (s *segment) parseRest(words []string) (err error) {
 			s.ack = uint32(a)
 		case w == "ipopts":
 			s.ipOptions, err = hex.DecodeString(v)
-		case w == "to":
-			s.to, err = parseAddr(v)
-		case w == "from":
-			s.from, err = parseAddr(v)
+		case w == "to" || w == "from":
+			var a wire.Addr
+			a, err = parseAddr(v)
+			if w == "to" {
+				s.to = &a
+			} else {
+				s.from = &a
+			}
 		default:
 			err = fmt.Errorf("word %q", w)
 		}
@@ -178,11 +182,11 @@ func (s *segment) build(f *flow, to, from wire.MAC) ([]byte, error) {
 	wire.Ethernet(frame).Put(to, from, wire.TypeIPv4)
 	p := wire.IPv4(frame[wire.EthernetLen:])
 	src, dst, ttl := f.remote, f.local, uint8(64)
-	if s.from != 0 {
-		src = s.from
+	if s.from != nil {
+		src = *s.from
 	}
-	if s.to != 0 {
-		dst = s.to
+	if s.to != nil {
+		dst = *s.to
 	}
 	if s.ttl != 0 {
 		ttl = uint8(s.ttl)
