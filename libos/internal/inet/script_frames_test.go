@@ -79,7 +79,7 @@ func (s *script) icmp(f *flow, words []string) []byte {
 	if words[0] == "echo" || words[0] == "reply" {
 		frame, p := packet(wire.ProtoICMP, peerAddr, wire.ICMPLen+arg(words[3:]))
 		for i := range p[wire.ICMPLen:] {
-			p[wire.ICMPLen+i] = pattern(uint32(i))
+			p[wire.ICMPLen+i] = byteAt(uint32(i))
 		}
 		wire.ICMP(p).Put(t[0], t[1], uint32(arg(words[1:])<<16|arg(words[2:])))
 		return frame
@@ -111,7 +111,7 @@ func (s *script) udpFrame(words []string) []byte {
 	u := wire.UDP(p)
 	u.Put(uint16(arg(words)), uint16(arg(words[1:])), len(p))
 	for i := range u.Payload() {
-		u.Payload()[i] = pattern(uint32(i))
+		u.Payload()[i] = byteAt(uint32(i))
 	}
 	binary.BigEndian.PutUint16(u[6:], ^wire.Fold(wire.Sum(u, wire.PseudoSum(peerAddr, localAddr, wire.ProtoUDP, len(u)))))
 	return frame
@@ -245,7 +245,7 @@ type udpSock struct {
 
 func (u *udpSock) Received(p []byte, _ wire.Addr, _ uint16) bool {
 	for i := range p {
-		if p[i] != pattern(uint32(i)) {
+		if p[i] != byteAt(uint32(i)) {
 			fail("byte %d of the datagram", i)
 		}
 	}

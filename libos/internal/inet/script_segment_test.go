@@ -158,8 +158,8 @@ func (s *segment) parseRest(words []string) (err error) {
 	return nil
 }
 
-// pattern is the byte that each stream has at an offset.
-func pattern(at uint32) byte { return byte(at ^ at>>8*7 ^ at>>16*3) }
+// byteAt is the byte that each stream has at an offset.
+func byteAt(at uint32) byte { return byte(at ^ at>>8*7 ^ at>>16*3) }
 
 // build makes the frame of a segment from the peer.
 func (s *segment) build(f *flow, to, from wire.MAC) ([]byte, error) {
@@ -211,7 +211,7 @@ func (s *segment) build(f *flow, to, from wire.MAC) ([]byte, error) {
 	}
 	copy(t[wire.TCPLen:], options)
 	for i := range s.n {
-		t[h+i] = pattern(s.seq + uint32(i))
+		t[h+i] = byteAt(s.seq + uint32(i))
 	}
 	sum := ^wire.Fold(wire.Sum(t, wire.PseudoSum(src, dst, wire.ProtoTCP, len(t))))
 	if s.badSum {
@@ -379,7 +379,7 @@ func (s *segment) match(f *flow, t wire.TCP) string {
 		if got&wire.SYN != 0 {
 			at++
 		}
-		if b != pattern(at) {
+		if b != byteAt(at) {
 			return fmt.Sprintf("payload at %d", at)
 		}
 	}

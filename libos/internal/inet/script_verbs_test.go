@@ -48,7 +48,7 @@ func (k *sock) Received(_ *tcp.Conn, p []byte) int {
 		k.quota -= n
 	}
 	for i := range n {
-		if at := uint32(k.got + 1 + i); p[i] != pattern(at) {
+		if at := uint32(k.got + 1 + i); p[i] != byteAt(at) {
 			fail("byte %d that was received is not the one that was sent", at)
 		}
 	}
@@ -251,7 +251,7 @@ func (k *sock) write(args []string) {
 	}
 	p := make([]byte, n)
 	for i := range p {
-		p[i] = pattern(k.wrote + 1 + uint32(i))
+		p[i] = byteAt(k.wrote + 1 + uint32(i))
 	}
 	got := k.c.Write(p)
 	k.wrote += uint32(got)
