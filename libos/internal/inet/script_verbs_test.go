@@ -293,8 +293,12 @@ func (s *script) newFlow(f *flow, args []string) {
 func (s *script) listen(args []string) {
 	l, port, backlog := &listener{}, localPort, 128
 	var want abi.Errno
+	var at wire.Addr
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
+		case "at":
+			i++
+			at, _ = parseAddr(args[i])
 		case "backlog":
 			i++
 			backlog = arg(args[i:])
@@ -307,7 +311,7 @@ func (s *script) listen(args []string) {
 	}
 	var err abi.Errno
 	l.port = uint16(port)
-	if l.Listener, err = s.stack.TCP().Listen(0, l.port, backlog, l); err != want {
+	if l.Listener, err = s.stack.TCP().Listen(at, l.port, backlog, l); err != want {
 		fail("listen: %s", errnoName(err))
 	}
 	if err == 0 {
@@ -350,9 +354,10 @@ func (s *script) accept(f *flow, args []string) {
 	c.Pull()
 }
 
-// connect [name] [PORT] [local PORT] [to ADDR] [= errno] begins an active open.
+// connect [name] [PORT] [local PORT] [at ADDR] [to ADDR] [= errno] begins an active open.
 func (s *script) connect(f *flow, args []string) {
 	var want abi.Errno
+	var at wire.Addr
 	f.localPort, f.dstPort = 0, localPort
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
@@ -362,6 +367,9 @@ func (s *script) connect(f *flow, args []string) {
 		case "local":
 			i++
 			f.localPort = uint16(arg(args[i:]))
+		case "at":
+			i++
+			at, _ = parseAddr(args[i])
 		case "to":
 			i++
 			f.remote, _ = parseAddr(args[i])
@@ -371,7 +379,7 @@ func (s *script) connect(f *flow, args []string) {
 	}
 	f.sock = &sock{hold: s.hold}
 	var err abi.Errno
-	f.sock.c, err = s.stack.TCP().Connect(0, f.localPort, f.remote, f.dstPort, f.sock)
+	f.sock.c, err = s.stack.TCP().Connect(at, f.localPort, f.remote, f.dstPort, f.sock)
 	if err != want {
 		fail("connect: %s", errnoName(err))
 	}
