@@ -35,7 +35,7 @@ func (s *script) frame(text string) []byte {
 		}
 		if words[0] == "ip" {
 			head := make([]byte, wire.EthernetLen)
-			wire.Ethernet(head).Put(localMAC, peerMAC, wire.TypeIPv4)
+			wire.Ethernet(head).Put(scriptMAC, scriptPeerMAC, wire.TypeIPv4)
 			b = append(head, b...)
 		}
 		return b
@@ -44,7 +44,7 @@ func (s *script) frame(text string) []byte {
 	if err != nil {
 		fail("%v", err)
 	}
-	b, err := seg.build(f, localMAC, peerMAC)
+	b, err := seg.build(f, scriptMAC, scriptPeerMAC)
 	if err != nil {
 		fail("%v", err)
 	}
@@ -54,8 +54,8 @@ func (s *script) frame(text string) []byte {
 // packet makes the frame of an IPv4 packet to the stack, with room for n bytes.
 func packet(proto uint8, src wire.Addr, n int) (frame, payload []byte) {
 	frame = make([]byte, wire.EthernetLen+wire.IPv4Len+n)
-	wire.Ethernet(frame).Put(localMAC, peerMAC, wire.TypeIPv4)
-	wire.IPv4(frame[wire.EthernetLen:]).Put(wire.IPv4Len+n, 1, 0, 64, proto, src, localAddr)
+	wire.Ethernet(frame).Put(scriptMAC, scriptPeerMAC, wire.TypeIPv4)
+	wire.IPv4(frame[wire.EthernetLen:]).Put(wire.IPv4Len+n, 1, 0, 64, proto, src, scriptAddr)
 	return frame, frame[wire.EthernetLen+wire.IPv4Len:]
 }
 
@@ -77,7 +77,7 @@ func (s *script) icmp(f *flow, words []string) []byte {
 	}
 	args := map[string]string{}
 	if words[0] == "echo" || words[0] == "reply" {
-		frame, p := packet(wire.ProtoICMP, peerAddr, wire.ICMPLen+arg(words[3:]))
+		frame, p := packet(wire.ProtoICMP, scriptPeer, wire.ICMPLen+arg(words[3:]))
 		for i := range p[wire.ICMPLen:] {
 			p[wire.ICMPLen+i] = byteAt(uint32(i))
 		}
@@ -89,7 +89,7 @@ func (s *script) icmp(f *flow, words []string) []byte {
 	}
 	seq, _ := strconv.ParseInt(args["seq"], 10, 64)
 	mtu, _ := strconv.Atoi(args["mtu"])
-	src := peerAddr
+	src := scriptPeer
 	if a, ok := args["from"]; ok {
 		src, _ = parseAddr(a)
 	}
@@ -107,13 +107,13 @@ func (s *script) udpFrame(words []string) []byte {
 	if len(words) != 3 {
 		fail("udp SOURCE DESTINATION LENGTH")
 	}
-	frame, p := packet(wire.ProtoUDP, peerAddr, wire.UDPLen+arg(words[2:]))
+	frame, p := packet(wire.ProtoUDP, scriptPeer, wire.UDPLen+arg(words[2:]))
 	u := wire.UDP(p)
 	u.Put(uint16(arg(words)), uint16(arg(words[1:])), len(p))
 	for i := range u.Payload() {
 		u.Payload()[i] = byteAt(uint32(i))
 	}
-	binary.BigEndian.PutUint16(u[6:], ^wire.Fold(wire.Sum(u, wire.PseudoSum(peerAddr, localAddr, wire.ProtoUDP, len(u)))))
+	binary.BigEndian.PutUint16(u[6:], ^wire.Fold(wire.Sum(u, wire.PseudoSum(scriptPeer, scriptAddr, wire.ProtoUDP, len(u)))))
 	return frame
 }
 
@@ -130,10 +130,10 @@ func arpFrame(words []string) []byte {
 	b := make([]byte, wire.EthernetLen+wire.ARPLen)
 	op, to, target := wire.ARPRequest, wire.Broadcast, wire.MAC{}
 	if words[0] == "reply" {
-		op, to, target = wire.ARPReply, localMAC, localMAC
+		op, to, target = wire.ARPReply, scriptMAC, scriptMAC
 	}
-	wire.Ethernet(b).Put(to, peerMAC, wire.TypeARP)
-	wire.ARP(b[wire.EthernetLen:]).Put(op, peerMAC, src, target, dst)
+	wire.Ethernet(b).Put(to, scriptPeerMAC, wire.TypeARP)
+	wire.ARP(b[wire.EthernetLen:]).Put(op, scriptPeerMAC, src, target, dst)
 	return b
 }
 
@@ -227,7 +227,7 @@ func (s *script) compare(text string, b []byte) string {
 	if !ok || wire.Fold(wire.Sum(t, wire.PseudoSum(p.Src(), p.Dst(), wire.ProtoTCP, len(t)))) != 0xffff {
 		return "malformed or checksum"
 	}
-	if wire.Ethernet(b).Dst() != peerMAC || wire.Ethernet(b).Src() != localMAC || p.Src() != f.local {
+	if wire.Ethernet(b).Dst() != scriptPeerMAC || wire.Ethernet(b).Src() != scriptMAC || p.Src() != f.local {
 		return "addresses"
 	}
 	if f.learn(t); p.Dst() != f.remote || t.DstPort() != f.dstPort || t.SrcPort() != f.localPort {
@@ -277,11 +277,11 @@ func (s *script) udp(words []string) {
 	}
 	switch words[0] {
 	case "connect":
-		if err := u.Connect(peerAddr, uint16(arg(words[2:]))); err != 0 {
+		if err := u.Connect(scriptPeer, uint16(arg(words[2:]))); err != 0 {
 			fail("connect: %s", errnoName(err))
 		}
 	case "send":
-		if err := u.Send(peerAddr, uint16(arg(words[2:])), [][]byte{bytes.Repeat([]byte{7}, arg(words[3:]))}); err != 0 {
+		if err := u.Send(scriptPeer, uint16(arg(words[2:])), [][]byte{bytes.Repeat([]byte{7}, arg(words[3:]))}); err != 0 {
 			fail("send: %s", errnoName(err))
 		}
 	case "got":

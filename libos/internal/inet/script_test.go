@@ -35,17 +35,17 @@ func TestScripts(t *testing.T) {
 }
 
 const (
-	localAddr = wire.Addr(0x0a000001)
-	peerAddr  = wire.Addr(0x0a000002)
-	start     = int64(1000 * time.Hour) // the clock of the stack does not begin at 0
-	tolerance = int64(time.Millisecond)
-	localPort = 80
-	peerPort  = 40000
+	scriptAddr      = wire.Addr(0x0a000001)
+	scriptPeer      = wire.Addr(0x0a000002)
+	scriptStart     = int64(1000 * time.Hour) // the clock of the stack does not begin at 0
+	scriptTolerance = int64(time.Millisecond)
+	scriptPort      = 80
+	scriptPeerPort  = 40000
 )
 
 var (
-	localMAC = wire.MAC{2, 0, 0, 0, 0, 1}
-	peerMAC  = wire.MAC{2, 0, 0, 0, 0, 2}
+	scriptMAC     = wire.MAC{2, 0, 0, 0, 0, 1}
+	scriptPeerMAC = wire.MAC{2, 0, 0, 0, 0, 2}
 )
 
 // sent is a frame of the stack.
@@ -65,7 +65,7 @@ type wireEnd struct {
 }
 
 func (d *wireEnd) Info() link.Info {
-	return link.Info{Name: "script", MAC: localMAC, MTU: d.mtu, FD: -1}
+	return link.Info{Name: "script", MAC: scriptMAC, MTU: d.mtu, FD: -1}
 }
 
 func (d *wireEnd) Receive(frames []link.Frame) int {
@@ -244,20 +244,20 @@ func duration(text string) int64 {
 }
 
 func (s *script) begin() {
-	s.now, s.at = start, start
+	s.now, s.at = scriptStart, scriptStart
 	s.dev = &wireEnd{s: s, mtu: s.mtu, buf: make([]byte, s.mtu+wire.EthernetLen)}
-	if s.cfg.IP.Addr = localAddr; s.cfg.IP.Prefix == 0 {
+	if s.cfg.IP.Addr = scriptAddr; s.cfg.IP.Prefix == 0 {
 		s.cfg.IP.Prefix = 24
 	}
 	if !s.arp {
-		s.cfg.IP.Known = map[wire.Addr]wire.MAC{peerAddr: peerMAC, peerAddr + 1: peerMAC}
+		s.cfg.IP.Known = map[wire.Addr]wire.MAC{scriptPeer: scriptPeerMAC, scriptPeer + 1: scriptPeerMAC}
 		s.cfg.IP.DisableARP = true
 	}
 	var err abi.Errno
-	if s.stack, err = New(s.dev, &s.cfg, start); err != 0 {
+	if s.stack, err = New(s.dev, &s.cfg, scriptStart); err != 0 {
 		fail("stack: %s", errnoName(err))
 	}
-	s.run(start, false)
+	s.run(scriptStart, false)
 }
 
 // run lets time go on, until something was sent if that is asked.
@@ -305,13 +305,13 @@ func (s *script) when(at int64) string {
 }
 
 func (s *script) note(format string, args ...any) {
-	s.trace = append(s.trace, fmt.Sprintf("%v ", time.Duration(s.at-start))+fmt.Sprintf(format, args...))
+	s.trace = append(s.trace, fmt.Sprintf("%v ", time.Duration(s.at-scriptStart))+fmt.Sprintf(format, args...))
 }
 
 // expect waits for a frame between lo and hi.
 func (s *script) expect(lo, hi int64, text string) {
 	if len(s.out) == 0 {
-		s.run(hi+tolerance, true)
+		s.run(hi+scriptTolerance, true)
 	}
 	if len(s.out) == 0 {
 		s.run(hi+int64(10*time.Minute), true)
@@ -323,7 +323,7 @@ func (s *script) expect(lo, hi int64, text string) {
 	s.out = s.out[1:]
 	diff := s.compare(text, o.data)
 	got := s.describe(o.data)
-	if diff == "" && (o.at < lo-tolerance || o.at > hi+tolerance) {
+	if diff == "" && (o.at < lo-scriptTolerance || o.at > hi+scriptTolerance) {
 		diff = "time"
 	}
 	if diff != "" {

@@ -92,7 +92,7 @@ func errnoName(e abi.Errno) string {
 func (s *script) flow(name string) *flow {
 	f := s.flows[name]
 	if f == nil {
-		f = &flow{name: name, local: localAddr, remote: peerAddr, localPort: localPort, dstPort: peerPort, peerISN: wire.Seq(s.peerISN)}
+		f = &flow{name: name, local: scriptAddr, remote: scriptPeer, localPort: scriptPort, dstPort: scriptPeerPort, peerISN: wire.Seq(s.peerISN)}
 		s.flows[name] = f
 	}
 	return f
@@ -291,7 +291,7 @@ func (s *script) newFlow(f *flow, args []string) {
 }
 
 func (s *script) listen(args []string) {
-	l, port, backlog := &listener{}, localPort, 128
+	l, port, backlog := &listener{}, scriptPort, 128
 	var want abi.Errno
 	var at wire.Addr
 	for i := 0; i < len(args); i++ {
@@ -358,7 +358,7 @@ func (s *script) accept(f *flow, args []string) {
 func (s *script) connect(f *flow, args []string) {
 	var want abi.Errno
 	var at wire.Addr
-	f.localPort, f.dstPort = 0, localPort
+	f.localPort, f.dstPort = 0, scriptPort
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case "=":
