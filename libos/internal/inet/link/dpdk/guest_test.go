@@ -146,6 +146,7 @@ func TestGuestErrors(t *testing.T) {
 		{"LittleMemory", []string{"--no-huge", "--no-pci", "-m", "2", "--vdev=net_ring0"}, 0, ""},
 		{"UnknownDevice", append(basic, "--vdev=net_nonsense0"), unix.ENODEV, "net_nonsense0"},
 		{"NoFolder", append(basic, "--vdev=net_memif0,role=server,socket=/nowhere/m,socket-abstract=no"), unix.ENODEV, "Invalid socket directory"},
+		{"SmallBuffers", append(basic, "--vdev=net_memif0,role=client,bsize=512"), unix.EINVAL, "1518 or more"},
 		{"BadDeviceOption", append(basic, "--vdev=net_memif0,role=king"), unix.ENODEV, "Unknown role"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
