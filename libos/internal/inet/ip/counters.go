@@ -4,7 +4,7 @@ package ip
 type Counters struct {
 	// Frames that were dropped.
 	FramesShort     uint64 // no room for an IPv4 or ARP packet
-	FramesLong      uint64 // longer than the MTU of the device permits
+	FramesLong      uint64 // longer than any IPv4 packet
 	FramesForeign   uint64 // for the Ethernet address of somebody else
 	FramesMulticast uint64
 	FramesType      uint64 // neither IPv4 nor ARP

@@ -47,6 +47,8 @@ type Config struct {
 	Known      map[wire.Addr]wire.MAC // neighbours that never change; no routes are looked up for them
 	DisableARP bool                   // neither ask nor answer: Known is all there is
 	MTU        int                    // 0: that of the device
+	TTL        int                    // 64
+	DSCP       int                    // of what is sent, from 0 to 63 (RFC 2474)
 	Secret     [16]byte               // random, the same for a run that is to be repeated
 
 	Neighbours    int   // entries of the ARP cache: 1024
@@ -62,7 +64,7 @@ func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		n   *int
 		def int
-	}{{&c.Neighbours, 1024}, {&c.Datagrams, 64}, {&c.DatagramsFrom, 16}, {&c.ICMPErrors, 1000}} {
+	}{{&c.TTL, 64}, {&c.Neighbours, 1024}, {&c.Datagrams, 64}, {&c.DatagramsFrom, 16}, {&c.ICMPErrors, 1000}} {
 		if *d.n <= 0 {
 			*d.n = d.def
 		}
@@ -87,7 +89,6 @@ type Host struct {
 	addr      wire.Addr
 	mask      wire.Addr
 	directed  wire.Addr // broadcast address of the network, or 0
-	longest   int       // frame
 	mtu       int
 	offloads  link.Flags
 	room      []byte // the frame that Buffer has given out
@@ -130,9 +131,12 @@ func New(dev link.Device, timers *timer.Wheel, cfg *Config, now int64) (*Host, a
 	if cfg.Prefix < 31 { // RFC 3021: networks of two have no broadcast
 		h.directed = cfg.Addr | ^h.mask
 	}
-	h.longest, h.mtu = wire.EthernetLen+info.MTU, min(info.MTU, 65535)
+	h.mtu = min(info.MTU, 65535)
 	if cfg.MTU != 0 {
 		h.mtu = cfg.MTU
+	}
+	if h.cfg.TTL > 255 || uint(h.cfg.DSCP) > 63 {
+		return nil, syscall.EINVAL
 	}
 	if h.mtu < minMTU || h.mtu > info.MTU || h.mtu > 65535 || h.addr == h.directed {
 		return nil, syscall.EINVAL
@@ -193,6 +197,9 @@ func (h *Host) Poll(now int64) (busy bool) {
 	}
 	return h.loop.deliver() || n == burst
 }
+
+// Waiting tells whether packets to own addresses wait for the next Poll.
+func (h *Host) Waiting() bool { return h.loop.head != h.loop.tail }
 
 // Addr is the host's own address.
 func (h *Host) Addr() wire.Addr { return h.addr }

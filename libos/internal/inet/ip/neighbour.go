@@ -251,7 +251,7 @@ func (n *neighbour) keep(b []byte, flags link.Flags) {
 		w = a.idle
 		a.idle = w.next
 	case a.frames < maxAllWaiting:
-		w = &waiting{data: make([]byte, n.host.longest)}
+		w = &waiting{data: make([]byte, wire.EthernetLen+n.host.mtu)}
 		a.frames++
 	default:
 		n.host.counters.ARPQueueDropped++

@@ -9,6 +9,9 @@ import (
 
 const allMACs = 0xffffffffffff
 
+// longestFrame has the longest IPv4 packet. The MTU is the limit for what is sent; some devices put segments together.
+const longestFrame = wire.EthernetLen + 65535
+
 // receive handles one frame from the device.
 func (h *Host) receive(f *link.Frame) {
 	b := f.Data
@@ -16,7 +19,7 @@ func (h *Host) receive(f *link.Frame) {
 		h.counters.FramesShort++
 		return
 	}
-	if len(b) > h.longest {
+	if len(b) > longestFrame {
 		h.counters.FramesLong++
 		return
 	}

@@ -87,6 +87,8 @@ func TestPcapFile(t *testing.T) {
 	p.SetNow(2 * ms)
 	p.Flush()
 	assert.Equal(t, 10*ms, p.Next(), "of its own")
+	assert.Zero(t, p.Receive(make([]link.Frame, 2)))
+	assert.Empty(t, blocks(t, path), "there is time")
 	p.SetNow(p.Next())
 	assert.Zero(t, p.Receive(make([]link.Frame, 2)))
 	assert.Equal(t, timer.Never, p.Next())

@@ -144,7 +144,7 @@ func TestICMP(t *testing.T) {
 	b[ICMPLen+3] = IPv4Len - 1
 	_, _, ok = m.Original()
 	assert.False(t, ok, "total length below that of the header")
-	b[ICMPLen] = 0x4f
+	b[ICMPLen], b[ICMPLen+2] = 0x4f, 5
 	_, _, ok = m.Original()
 	assert.False(t, ok, "header cut off")
 	b[ICMPLen] = 0x65

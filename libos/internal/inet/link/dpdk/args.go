@@ -13,6 +13,7 @@ import (
 // arguments are those of the configuration, made ready for DPDK.
 type arguments struct {
 	eal   []string // without --vdev
+	given []string // those of them that are in the configuration
 	vdevs []string // made by us, so that a second start in a process can have others
 }
 
@@ -40,6 +41,7 @@ func prepare(given []string) (*arguments, error) {
 			a.eal = append(a.eal, word)
 		}
 	}
+	a.given = slices.Clone(a.eal)
 	if len(given) == 0 {
 		a.eal = append(a.eal, "--no-pci")
 	}

@@ -20,6 +20,13 @@ import (
 var missing string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(peerRole) != "" {
+		shimPath = os.Getenv("DMTR_TEST_SHIM")
+		if os.Getenv(peerRole) == "guest" {
+			beGuest(os.Args[1:])
+		}
+		bePeer()
+	}
 	dir, err := os.MkdirTemp("", "dmtr-dpdk")
 	if err != nil {
 		panic(err)
@@ -87,11 +94,63 @@ func TestContract(t *testing.T) {
 	})
 }
 
+// TestNoLeak: frames one at a time and many, too many, and of wrong lengths leave no buffer behind.
 func TestNoLeak(t *testing.T) {
 	needDPDK(t)
 	server, client := memif(t)
+	defer client.Close()
+	defer server.Close()
+	frames := make([]link.Frame, 32)
+	for round := range 3000 {
+		for range round % 70 {
+			if client.Buffer() != nil {
+				client.Send(14+round%1501, 0)
+			}
+		}
+		client.Flush()
+		client.Send(round%14, 0)
+		server.Receive(frames[:1+round%32])
+		for range round % 5 {
+			server.Receive(frames)
+		}
+	}
+	for server.Receive(frames) > 0 {
+	}
 	assert.Zero(t, server.held())
 	assert.Zero(t, client.held())
-	server.Close()
-	client.Close()
+	assert.Equal(t, client.Counters().TxFrames, server.Counters().RxFrames)
+	assert.Equal(t, client.Counters().TxBytes, server.Counters().RxBytes)
+}
+
+func TestArguments(t *testing.T) {
+	a, err := prepare(nil)
+	require.NoError(t, err)
+	assert.Contains(t, a.eal, "--no-pci")
+	assert.Contains(t, a.eal, "--no-telemetry")
+	assert.Empty(t, a.given)
+	for _, c := range []struct {
+		name                      string
+		given                     []string
+		eal, without, vdevs, user []string
+	}{
+		{"old file", []string{"", "-c", "0x1", "-n", "4", "-w", "0000:00:05.0", "--proc-type=auto"},
+			[]string{"-c", "0x1", "-n", "4", "-a", "0000:00:05.0", "--proc-type=auto"}, []string{"", "-w", "--no-pci", "--in-memory", "--lcores=0@(0,1)"}, nil,
+			[]string{"-c", "0x1", "-n", "4", "-a", "0000:00:05.0", "--proc-type=auto"}},
+		{"no hugepages", []string{"--no-huge", "--in-memory", "--vdev", "net_ring0", "--vdev=net_tap1,iface=x"},
+			[]string{"--no-huge", "--no-shconf"}, []string{"--in-memory", "--vdev"}, []string{"net_ring0", "net_tap1,iface=x"}, []string{"--no-huge", "--in-memory"}},
+		{"own choices", []string{"-m64", "-l0", "--no-huge", "--telemetry", "--file-prefix=x"},
+			[]string{"-m64", "-l0", "--telemetry", "--file-prefix=x"}, []string{"-m", "--no-telemetry", "--no-shconf"}, nil,
+			[]string{"-m64", "-l0", "--no-huge", "--telemetry", "--file-prefix=x"}},
+	} {
+		a, err := prepare(c.given)
+		require.NoError(t, err, c.name)
+		assert.Subset(t, a.eal, c.eal, c.name)
+		for _, word := range c.without {
+			assert.NotContains(t, a.eal, word, c.name)
+		}
+		assert.Equal(t, c.vdevs, a.vdevs, c.name)
+		assert.Equal(t, c.user, a.given, c.name)
+	}
+	_, err = prepare([]string{"-h"})
+	assert.Error(t, err)
 }

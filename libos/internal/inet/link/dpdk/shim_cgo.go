@@ -53,6 +53,7 @@ static void dmtr_dpdk_close(const struct dmtr_dpdk *shim, struct dmtr_dpdk_port 
 import "C"
 
 import (
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +91,8 @@ func (s shim) open(cfg *Config, args *arguments) (*C.struct_dmtr_dpdk_port, erro
 	defer C.free(unsafe.Pointer(c))
 	c.num_args, c.args = C.int(len(args.eal)), words(args.eal)
 	defer freeWords(c.args, len(args.eal))
+	c.given = C.CString(strings.Join(args.given, "\n"))
+	defer C.free(unsafe.Pointer(c.given))
 	c.num_vdevs, c.vdevs = C.int(len(args.vdevs)), words(args.vdevs)
 	defer freeWords(c.vdevs, len(args.vdevs))
 	if cfg.Port != "" {

@@ -70,19 +70,21 @@ func (n *Namespace) Do(f func() error) (err error) {
 // Path names the namespace for ip(8).
 func (n *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.fd) }
 
-// IP runs ip(8) in the namespace.
-func (n *Namespace) IP(t *testing.T, args ...string) {
+// IP runs ip(8) in the namespace, and returns what it prints.
+func (n *Namespace) IP(t *testing.T, args ...string) (out string) {
 	ip, err := exec.LookPath("ip")
 	if err != nil {
 		t.Skip("no ip")
 	}
 	require.NoError(t, n.Do(func() error {
-		out, err := exec.Command(ip, args...).CombinedOutput()
+		b, err := exec.Command(ip, args...).CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("ip %v: %w: %s", args, err, out)
+			return fmt.Errorf("ip %v: %w: %s", args, err, b)
 		}
+		out = string(b)
 		return nil
 	}))
+	return out
 }
 
 // Veth makes a pair of interfaces, one in each namespace, and brings them up.

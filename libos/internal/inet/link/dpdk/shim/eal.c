@@ -67,8 +67,11 @@ void log_last_lines(char *out, size_t size)
     pthread_mutex_unlock(&printed.lock);
     text[n] = 0;
     while ((line = strsep(&rest, "\n")) != NULL) {
-        char *colon = strstr(line, "FATAL: "); /* printed twice, once with this word */
-        if (colon != NULL || line[strspn(line, " \t\r")] == 0 || (lines[1] != NULL && strcmp(lines[1], line) == 0))
+        if (strstr(line, "FATAL: ") != NULL) /* printed a second time without this word */
+            continue;
+        if (strstr(line, "Failed to register mp action") != NULL) /* without other processes this is as it should be */
+            continue;
+        if (line[strspn(line, " \t\r")] == 0 || (lines[1] != NULL && strcmp(lines[1], line) == 0))
             continue;
         lines[0] = lines[1];
         lines[1] = line;
@@ -135,35 +138,19 @@ int on_own_thread(int (*run)(void *), void *arg)
     return error ? error : job.result;
 }
 
-/* The arguments in one string, to compare. */
-static char *joined(const struct dmtr_dpdk_config *config)
-{
-    size_t size = 1;
-    char *all;
-    int i;
-    for (i = 0; i < config->num_args; i++)
-        size += strlen(config->args[i]) + 1;
-    all = calloc(1, size);
-    for (i = 0; all != NULL && i < config->num_args; i++) {
-        strcat(all, config->args[i]);
-        strcat(all, "\n");
-    }
-    return all;
-}
-
 /* DPDK starts once in a process, and cannot be ended so that it starts again. So it stays. Nor can it be started after a failure. */
 int eal_start(const struct dmtr_dpdk_config *config, char *error, size_t error_size)
 {
-    static char *started; /* the arguments */
+    static char *started; /* what was given then */
     static int failed;
     static char why[600];
     static FILE *log;
-    char last[512], *args = joined(config), **argv = calloc((size_t)config->num_args + 2, sizeof(*argv));
+    char last[512], *given = strdup(config->given), **argv = calloc((size_t)config->num_args + 2, sizeof(*argv));
     int i, result = 0;
-    if (args == NULL || argv == NULL) {
+    if (given == NULL || argv == NULL) {
         result = ENOMEM;
     } else if (started != NULL) {
-        if (strcmp(args, started) != 0)
+        if (strcmp(given, started) != 0)
             result = explain(EALREADY, error, error_size, "DPDK was started in this process before, with other arguments");
     } else if (failed != 0) {
         result = explain(failed, error, error_size, "%s (at the first try, and there is no other in one process)", why);
@@ -180,11 +167,11 @@ int eal_start(const struct dmtr_dpdk_config *config, char *error, size_t error_s
             failed = result = explain(code, why, sizeof(why), "DPDK does not start: %s", last[0] ? last : rte_strerror(code));
             snprintf(error, error_size, "%s", why);
         } else {
-            started = args;
-            args = NULL;
+            started = given;
+            given = NULL;
         }
     }
-    free(args);
+    free(given);
     free(argv);
     return result;
 }

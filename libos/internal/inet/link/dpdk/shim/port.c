@@ -49,8 +49,10 @@ static void ask_for_sums(struct rte_mbuf *m, const struct dmtr_dpdk_frame *f)
     m->l2_len = 14;
     m->l3_len = (uint64_t)(f->data[14] & 15) * 4;
     m->ol_flags |= RTE_MBUF_F_TX_IPV4;
-    if (f->flags & DMTR_DPDK_SUM_IPV4)
+    if (f->flags & DMTR_DPDK_SUM_IPV4) {
         m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+        f->data[14 + 10] = f->data[14 + 11] = 0; /* as DPDK wants it */
+    }
     if ((f->flags & DMTR_DPDK_SUM_TRANSPORT) && protocol == 6)
         m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
     else if ((f->flags & DMTR_DPDK_SUM_TRANSPORT) && protocol == 17)
@@ -85,7 +87,7 @@ static inline void send_queued(struct port *p)
         m->pkt_len = s->tx[at].len;
         m->data_len = (uint16_t)s->tx[at].len;
         m->ol_flags = 0;
-        if (s->tx[at].flags != 0)
+        if (s->tx[at].flags != 0 && s->tx[at].len >= 14 + 20)
             ask_for_sums(m, &s->tx[at]);
         bytes += m->pkt_len;
         burst[i] = m;
@@ -206,7 +208,9 @@ static int add_vdev(struct opening *o, const char *vdev)
 {
     struct port *p = o->port;
     char name[64], last[400];
-    const char *comma = strchrnul(vdev, ',');
+    const char *comma = strchrnul(vdev, ','), *bsize = strstr(vdev, ",bsize=");
+    if (bsize != NULL && strncmp(vdev, "net_memif", 9) == 0 && atoi(bsize + 7) < RTE_ETHER_MAX_LEN) /* it spoils frames in parts */
+        return explain(EINVAL, o->error, o->error_size, "%s: bsize has to be %d or more, for a whole frame", vdev, RTE_ETHER_MAX_LEN);
     snprintf(name, sizeof(name), "%.*s", (int)(comma - vdev), vdev);
     if (memif_server(vdev)) {
         memif_clean_path(vdev);
@@ -219,7 +223,7 @@ static int add_vdev(struct opening *o, const char *vdev)
         memif_owner = NULL;
         log_last_lines(last, sizeof(last));
         return explain(error == EADDRINUSE || error == EACCES ? error : ENODEV, o->error, o->error_size, "no device %s: %s", vdev,
-                       last[0] ? last : "DPDK does not say why");
+                       last[0] ? last : "DPDK has no driver for it, or does not say why");
     }
     memif_owner = NULL;
     return 0;

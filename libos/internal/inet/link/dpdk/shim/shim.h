@@ -50,7 +50,8 @@ struct dmtr_dpdk_port {
 
 struct dmtr_dpdk_config {
     int num_args;
-    char **args; /* of the EAL, without the name of the program and without --vdev */
+    char **args;       /* of the EAL, without the name of the program and without --vdev */
+    const char *given; /* those of them that the user chose, which have to be the same whenever a port is opened */
     int num_vdevs;
     char **vdevs;     /* NAME or NAME,ARGUMENTS, as --vdev has them */
     const char *port; /* NULL: the first */
