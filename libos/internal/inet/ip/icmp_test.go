@@ -83,7 +83,9 @@ func TestEchoSums(t *testing.T) {
 	r.knows(peer, peerMAC)
 	for i := range 65536 {
 		f := frame{proto: wire.ProtoICMP, data: icmp(wire.ICMPEcho, 0, uint32(i)<<16, nil)}
-		require.True(t, wire.ICMP(r.sound(r.feed(f.bytes())[0]).Payload()).SumGood())
+		if !wire.ICMP(r.feed(f.bytes())[0][headLen:]).SumGood() {
+			t.Fatal(i)
+		}
 	}
 }
 

@@ -136,7 +136,9 @@ func TestHeaderSums(t *testing.T) {
 	for id := range 65536 {
 		r.Buffer(p)
 		r.emit(p, 8, wire.ProtoUDP, 0x3fff, uint16(id), 0)
-		r.sound(r.sent()[0])
+		if !wire.IPv4(r.sent()[0][wire.EthernetLen:]).SumGood() {
+			t.Fatal(id)
+		}
 	}
 }
 
