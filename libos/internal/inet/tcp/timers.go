@@ -21,6 +21,7 @@ func (c *Conn) arm(now int64) {
 		c.persistAt, c.persists = never, 0
 	case c.persistAt == never:
 		c.persistAt = now + c.persistDelay()
+		c.progress = now
 	}
 	at := min(c.resendAt, c.persistAt, c.ackAt, c.retryAt, c.waitAt)
 	if c.resendAt != never || c.persistAt != never {
@@ -29,9 +30,11 @@ func (c *Conn) arm(now int64) {
 	c.schedule(at)
 }
 
-// persistDelay is the time to the next probe of the window: the RTO, doubled each time (SHLD-29, SHLD-30).
+// persistDelay is the time to the next probe of the window: the RTO, doubled each time (SHLD-29, SHLD-30), but so that
+// several fit into the user timeout.
 func (c *Conn) persistDelay() int64 {
-	return min(c.recovery.rtt.timeout()<<min(c.persists, 16), c.host.cfg.MaxRTO)
+	cfg := &c.host.cfg
+	return min(c.recovery.rtt.timeout()<<min(c.persists, 16), cfg.MaxRTO, cfg.UserTimeout/4)
 }
 
 // giveUpAt is the user timeout: data has waited for long. A peer whose window is zero may live as long as it answers
@@ -152,9 +155,6 @@ func (c *Conn) persist(now int64) {
 	if n := min(c.queueEnd().Since(c.sndNxt), room, c.mss); n > 0 { // RFC 9293, 3.8.6.2.1: the override timeout
 		c.sendNext(n, now)
 		return
-	}
-	if c.persists == 1 && c.flags&probing == 0 {
-		c.progress = now
 	}
 	c.host.Counters.WindowProbes++
 	if c.emit(c.sndNxt, 1, wire.ACK|wire.PSH, now) {
