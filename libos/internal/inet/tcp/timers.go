@@ -30,21 +30,28 @@ func (c *Conn) arm(now int64) {
 	c.schedule(at)
 }
 
-// persistDelay is the time to the next probe of the window: the RTO, doubled each time (SHLD-29, SHLD-30), but so that
-// several fit into the user timeout.
+// persistDelay is the time to the next probe of the window: the RTO, doubled each time (SHLD-29, SHLD-30).
 func (c *Conn) persistDelay() int64 {
-	cfg := &c.host.cfg
-	return min(c.recovery.rtt.timeout()<<min(c.persists, 16), cfg.MaxRTO, cfg.UserTimeout/4)
+	return min(c.recovery.rtt.timeout()<<min(c.persists, 16), c.host.cfg.MaxRTO)
 }
 
 // giveUpAt is the user timeout: data has waited for long. A peer whose window is zero may live as long as it answers
 // (MUST-37), unless nobody here would notice.
 func (c *Conn) giveUpAt() int64 {
-	since := c.progress
-	if c.sndWnd == 0 && c.flags&orphan == 0 {
-		since = max(since, c.heard)
+	if c.sndWnd > 0 || c.flags&orphan != 0 {
+		return c.progress + c.host.cfg.UserTimeout
 	}
-	return since + c.host.cfg.UserTimeout
+	if c.heard >= c.askedAt {
+		return never
+	}
+	return c.askedAt + c.host.cfg.UserTimeout
+}
+
+// asked notes that something leaves to which the peer has to say something.
+func (c *Conn) asked(now int64) {
+	if c.heard >= c.askedAt {
+		c.askedAt = now
+	}
 }
 
 // Expired implements timer.Owner.
@@ -110,6 +117,7 @@ func (c *Conn) resendTimeout(now int64) {
 		c.sendProbe(now)
 	case doRTO:
 		c.host.Counters.RTOs++
+		c.asked(now)
 		c.suspectPath()
 	}
 }
@@ -157,6 +165,7 @@ func (c *Conn) persist(now int64) {
 		return
 	}
 	c.host.Counters.WindowProbes++
+	c.asked(now)
 	if c.emit(c.sndNxt, 1, wire.ACK|wire.PSH, now) {
 		c.flags |= probing
 	}
