@@ -25,6 +25,8 @@ func settings(cfg *config.Config) (*inet.Config, error) {
 		Known:      make(map[wire.Addr]wire.MAC),
 		DisableARP: cfg.Catnip.DisableArp,
 		MTU:        n.MTU,
+		TTL:        n.TTL,
+		DSCP:       n.DSCP,
 		Secret:     secret,
 	}
 	c.Addr, c.Prefix = ownAddress(cfg)

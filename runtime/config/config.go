@@ -81,10 +81,11 @@ func Default() *Config {
 			Tokens:      1 << 18,
 			MemoryQueue: 1 << 16,
 		},
-		Posix: Posix{IOUring: true},
-		TCP:   defaultTCP(),
-		Dpdk:  Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
-		Spdk:  Spdk{Transport: "PCIe", Namespace: 1},
+		Posix:   Posix{IOUring: true},
+		Network: Network{TTL: 64},
+		TCP:     defaultTCP(),
+		Dpdk:    Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
+		Spdk:    Spdk{Transport: "PCIe", Namespace: 1},
 	}
 }
 

@@ -13,7 +13,9 @@ type Network struct {
 	Gateway string            `yaml:"gateway"`
 	Routes  map[string]string `yaml:"routes"` // network to gateway
 	MTU     int               `yaml:"mtu"`    // 0: that of the device
-	Pcap    string            `yaml:"pcap"`   // file for what comes and goes
+	TTL     int               `yaml:"ttl"`
+	DSCP    int               `yaml:"dscp"` // of all packets
+	Pcap    string            `yaml:"pcap"` // file for what comes and goes
 }
 
 // Raw is the device of the raw libOS.
@@ -76,12 +78,14 @@ func (c *Config) netRanges() []numRange {
 	t := &c.TCP
 	return []numRange{
 		{"network.mtu", c.Network.MTU, 0, 65535},
+		{"network.ttl", c.Network.TTL, 1, 255},
+		{"network.dscp", c.Network.DSCP, 0, 63},
 		{"dpdk.sleep_us", c.Dpdk.SleepMicros, 1, 1_000_000},
 		{"dpdk.max_sleep_us", c.Dpdk.MaxSleepMicros, c.Dpdk.SleepMicros, 1_000_000},
 		{"tcp.send_buffer", t.SendBuffer, 4096, 1 << 30},
 		{"tcp.receive_buffer", t.ReceiveBuffer, 4096, 1 << 30},
 		{"tcp.mss", t.MSS, 0, 65495},
-		{"tcp.delayed_ack_us", t.DelayedAckMicros, 0, 500_000},
+		{"tcp.delayed_ack_us", t.DelayedAckMicros, 0, 499_999},
 		{"tcp.rto_min_ms", t.RTOMinMillis, 1, 60_000},
 		{"tcp.rto_max_ms", t.RTOMaxMillis, max(t.RTOMinMillis, 1000), 600_000},
 		{"tcp.connect_timeout_s", t.ConnectSeconds, 1, 86400},

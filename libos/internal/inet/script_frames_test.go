@@ -230,6 +230,9 @@ func (s *script) compare(text string, b []byte) string {
 	if wire.Ethernet(b).Dst() != scriptPeerMAC || wire.Ethernet(b).Src() != scriptMAC || p.Src() != f.local {
 		return "addresses"
 	}
+	if want.ttl != 0 && int(p.TTL()) != want.ttl || want.dscp != 0 && int(p.TOS()>>2) != want.dscp {
+		return "TTL or DSCP"
+	}
 	if f.learn(t); p.Dst() != f.remote || t.DstPort() != f.dstPort || t.SrcPort() != f.localPort {
 		return "connection"
 	}

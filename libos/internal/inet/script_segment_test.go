@@ -34,7 +34,7 @@ type segment struct {
 	n         int
 	win       int // -1: any
 	urg       int
-	ttl       int
+	ttl, dscp int  // in what the stack sends; 0: any
 	group     bool // to the broadcast address of the link
 	badSum    bool
 	reserved  int
@@ -114,7 +114,7 @@ func parseSegment(text string) (s segment, err error) {
 }
 
 func (s *segment) parseRest(words []string) (err error) {
-	numbers := map[string]*int{"win": &s.win, "urg": &s.urg, "ttl": &s.ttl, "off": &s.offset, "reserved": &s.reserved}
+	numbers := map[string]*int{"win": &s.win, "urg": &s.urg, "ttl": &s.ttl, "dscp": &s.dscp, "off": &s.offset, "reserved": &s.reserved}
 	for len(words) > 0 {
 		w := words[0]
 		words = words[1:]

@@ -47,6 +47,8 @@ type Config struct {
 	Known      map[wire.Addr]wire.MAC // neighbours that never change; no routes are looked up for them
 	DisableARP bool                   // neither ask nor answer: Known is all there is
 	MTU        int                    // 0: that of the device
+	TTL        int                    // 64
+	DSCP       int                    // of what is sent, from 0 to 63 (RFC 2474)
 	Secret     [16]byte               // random, the same for a run that is to be repeated
 
 	Neighbours    int   // entries of the ARP cache: 1024
@@ -62,7 +64,7 @@ func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		n   *int
 		def int
-	}{{&c.Neighbours, 1024}, {&c.Datagrams, 64}, {&c.DatagramsFrom, 16}, {&c.ICMPErrors, 1000}} {
+	}{{&c.TTL, 64}, {&c.Neighbours, 1024}, {&c.Datagrams, 64}, {&c.DatagramsFrom, 16}, {&c.ICMPErrors, 1000}} {
 		if *d.n <= 0 {
 			*d.n = d.def
 		}
@@ -132,6 +134,9 @@ func New(dev link.Device, timers *timer.Wheel, cfg *Config, now int64) (*Host, a
 	h.mtu = min(info.MTU, 65535)
 	if cfg.MTU != 0 {
 		h.mtu = cfg.MTU
+	}
+	if h.cfg.TTL > 255 || uint(h.cfg.DSCP) > 63 {
+		return nil, syscall.EINVAL
 	}
 	if h.mtu < minMTU || h.mtu > info.MTU || h.mtu > 65535 || h.addr == h.directed {
 		return nil, syscall.EINVAL

@@ -11,8 +11,6 @@ import (
 // headLen is what Send writes before the transport part: Ethernet and IPv4 header.
 const headLen = wire.EthernetLen + wire.IPv4Len
 
-const timeToLive = 64
-
 // Path is the way to a peer, made ready by Host.Path and kept by whoever sends there more than once. What it has
 // copied from elsewhere is looked up again when a counter tells that it may have changed.
 type Path struct {
@@ -108,7 +106,8 @@ func (h *Host) fill(p *Path) {
 	e := wire.Ethernet(p.head[:])
 	e.Put(p.to.mac, h.own, wire.TypeIPv4)
 	q := wire.IPv4(p.head[wire.EthernetLen:])
-	q.Put(0, 0, 0, timeToLive, 0, p.Local, p.Remote)
+	q.Put(0, 0, 0, uint8(h.cfg.TTL), 0, p.Local, p.Remote)
+	q[1] = uint8(h.cfg.DSCP << 2)
 	binary.BigEndian.PutUint16(q[10:], 0)
 	p.sum = uint32(wire.Fold(wire.Sum(q, 0)))
 }

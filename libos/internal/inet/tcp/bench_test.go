@@ -29,9 +29,6 @@ func manyPairs(t testing.TB, n int) (*lab, []*Conn, []*Conn, *taker) {
 	r := newLab(t, Config{}, Config{MaxEmbryos: 20000})
 	l := r.listen(20000)
 	k := &taker{}
-	r.connect()
-	r.run(100 * millisecond) // ARP
-	l.accepted = nil
 	var cs []*Conn
 	for range n {
 		c, err := r.a.Connect(0, 0, addrB, testPort, k)

@@ -78,6 +78,7 @@ type Conn struct {
 	snd            ring
 	recovery       recovery
 	progress       int64 // since when the oldest byte in flight waits
+	askedAt        int64 // when the oldest probe, or segment after a timeout, left that has no answer
 
 	// Deadlines of the one timer; never: off. Setting one later, or off, is but a store: a timer that expires for
 	// nothing is set anew.

@@ -97,6 +97,7 @@ func (c *Conn) Info(i *Info) {
 		SegmentsReceived: c.segsRcvd, Retransmits: c.resent, DuplicateACKs: uint64(c.dupAcks),
 		OutOfOrder: uint64(c.outOfOrder)}
 	if c.state >= Established {
+		i.Recovering = r.state != stateOpen
 		i.InFlight = c.sndNxt.Since(c.sndUna)
 		i.Unsent = max(0, c.queueEnd().Since(c.sndNxt))
 	}

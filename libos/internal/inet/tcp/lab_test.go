@@ -17,6 +17,11 @@ var (
 	addrB = wire.AddrFrom([4]byte{10, 0, 0, 2})
 )
 
+var (
+	macA = wire.MAC{2, 0, 0, 0, 0, 1} // those of a pipe
+	macB = wire.MAC{2, 0, 0, 0, 0, 2}
+)
+
 const testPort = 7
 
 // end is a host with TCP at one end of a pipe.
@@ -25,6 +30,7 @@ type end struct {
 	ip     *ip.Host
 	timers *timer.Wheel
 	dev    link.Device
+	clock  link.Clocked // dev, if it is one
 }
 
 // lab is two hosts, and a clock.
@@ -36,10 +42,11 @@ type lab struct {
 
 func newEnd(t testing.TB, dev link.Device, addr wire.Addr, cfg Config) *end {
 	w := timer.NewWheel(1)
-	h, err := ip.New(dev, w, &ip.Config{Addr: addr, Prefix: 24}, 1)
+	h, err := ip.New(dev, w, &ip.Config{Addr: addr, Prefix: 24, Known: map[wire.Addr]wire.MAC{addrA: macA, addrB: macB}}, 1)
 	require.Zero(t, err)
 	cfg.Secret = [16]byte{byte(addr), 2, 3}
-	return &end{New(h, w, &cfg), h, w, dev}
+	clock, _ := dev.(link.Clocked)
+	return &end{New(h, w, &cfg), h, w, dev, clock}
 }
 
 func newLab(t testing.TB, ca, cb Config) *lab {
@@ -49,7 +56,7 @@ func newLab(t testing.TB, ca, cb Config) *lab {
 
 func newLabOn(t testing.TB, a, b link.Device, ca, cb Config) *lab {
 	r := &lab{t: t, a: newEnd(t, a, addrA, ca), b: newEnd(t, b, addrB, cb), now: 1}
-	r.run(0)
+	r.run(10 * second) // ARP announces
 	t.Cleanup(func() {
 		r.a.Close()
 		r.b.Close()
@@ -60,11 +67,22 @@ func newLabOn(t testing.TB, a, b link.Device, ca, cb Config) *lab {
 }
 
 func (e *end) poll(now int64) bool {
+	if e.clock != nil {
+		e.clock.SetNow(now)
+	}
 	busy := e.ip.Poll(now)
 	e.Flush()
 	e.timers.Advance(now)
 	e.dev.Flush()
 	return busy
+}
+
+// next is when poll has to be called.
+func (e *end) next() int64 {
+	if e.clock != nil {
+		return min(e.timers.Next(), e.clock.Next())
+	}
+	return e.timers.Next()
 }
 
 // settle polls both ends until nothing more is on its way.
@@ -83,12 +101,19 @@ func (r *lab) settle() {
 	}
 }
 
+// newLossyLab is a lab with impairments in both directions.
+func newLossyLab(t testing.TB, seed uint64, im link.Impairment, ca, cb Config) *lab {
+	a, b := link.NewPipe(link.Config{Queue: 4096}, link.Config{Queue: 4096})
+	f := link.NewFault(a, link.FaultConfig{Seed: seed, Send: im, Receive: im, Frames: 4096})
+	return newLabOn(t, f, b, ca, cb)
+}
+
 // run lets d pass, from timer to timer.
 func (r *lab) run(d int64) {
 	end := r.now + d
 	for {
 		r.settle()
-		next := min(r.a.timers.Next(), r.b.timers.Next())
+		next := min(r.a.next(), r.b.next())
 		if next > end {
 			break
 		}
@@ -103,7 +128,7 @@ func (r *lab) until(d int64, cond func() bool) {
 	r.t.Helper()
 	end := r.now + d
 	for r.settle(); !cond(); r.settle() {
-		next := min(r.a.timers.Next(), r.b.timers.Next())
+		next := min(r.a.next(), r.b.next())
 		require.LessOrEqual(r.t, next, end, "did not come about")
 		r.now = max(next, r.now+1)
 	}

@@ -53,11 +53,13 @@ func (c *Conn) resendLost(now int64) bool {
 // resend sends [start, end) again.
 func (c *Conn) resend(start, end wire.Seq, now int64) bool {
 	flags, n := wire.ACK, end.Since(start)
-	if last := c.queueEnd(); !end.Before(last) {
-		if flags |= wire.PSH; last.Before(end) {
-			flags |= wire.FIN
-			n--
-		}
+	last := c.queueEnd()
+	if last.Before(end) {
+		flags |= wire.FIN
+		n--
+	}
+	if n > 0 && !end.Before(last) { // MUST-60: nothing is behind it
+		flags |= wire.PSH
 	}
 	if !c.emit(start, n, flags, now) {
 		return false

@@ -192,19 +192,28 @@ func (c *Conn) Pull() {
 		c.flags |= again
 		return
 	}
+	outermost := c.flags&working == 0
+	c.flags |= working
+	c.pull()
+	if outermost {
+		c.finish()
+	}
+}
+
+func (c *Conn) pull() {
+	before := c.rcv.len()
 	c.offer()
 	c.tellFin()
 	if c.err != 0 {
 		c.tellEnd(Established)
 	}
-	if c.flags&listed == 0 || c.state < Established {
+	if c.flags&listed == 0 || c.state < Established || c.rcv.len() >= before {
 		return
 	}
 	limit := c.limit()
 	gain, have := c.edge().Since(c.rcvAdv), c.rcvAdv.Since(c.rcvNxt)
 	if gain >= limit/4 || gain >= min(2*c.rcvMSS, limit/2) && have < limit/4 {
 		c.flags |= ackNow
-		c.Push()
 	}
 }
 

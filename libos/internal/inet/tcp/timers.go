@@ -21,6 +21,7 @@ func (c *Conn) arm(now int64) {
 		c.persistAt, c.persists = never, 0
 	case c.persistAt == never:
 		c.persistAt = now + c.persistDelay()
+		c.progress = now
 	}
 	at := min(c.resendAt, c.persistAt, c.ackAt, c.retryAt, c.waitAt)
 	if c.resendAt != never || c.persistAt != never {
@@ -37,11 +38,20 @@ func (c *Conn) persistDelay() int64 {
 // giveUpAt is the user timeout: data has waited for long. A peer whose window is zero may live as long as it answers
 // (MUST-37), unless nobody here would notice.
 func (c *Conn) giveUpAt() int64 {
-	since := c.progress
-	if c.sndWnd == 0 && c.flags&orphan == 0 {
-		since = max(since, c.heard)
+	if c.sndWnd > 0 || c.flags&orphan != 0 {
+		return c.progress + c.host.cfg.UserTimeout
 	}
-	return since + c.host.cfg.UserTimeout
+	if c.heard >= c.askedAt {
+		return never
+	}
+	return c.askedAt + c.host.cfg.UserTimeout
+}
+
+// asked notes that something leaves to which the peer has to say something.
+func (c *Conn) asked(now int64) {
+	if c.heard >= c.askedAt {
+		c.askedAt = now
+	}
 }
 
 // Expired implements timer.Owner.
@@ -107,6 +117,7 @@ func (c *Conn) resendTimeout(now int64) {
 		c.sendProbe(now)
 	case doRTO:
 		c.host.Counters.RTOs++
+		c.asked(now)
 		c.suspectPath()
 	}
 }
@@ -153,10 +164,8 @@ func (c *Conn) persist(now int64) {
 		c.sendNext(n, now)
 		return
 	}
-	if c.persists == 1 && c.flags&probing == 0 {
-		c.progress = now
-	}
 	c.host.Counters.WindowProbes++
+	c.asked(now)
 	if c.emit(c.sndNxt, 1, wire.ACK|wire.PSH, now) {
 		c.flags |= probing
 	}
