@@ -1,5 +1,5 @@
 # make            the library, its selectors and archives (build/lib) and the echo programs (build/bin)
-# make demo       runs a TCP echo over loopback and prints its latencies
+# make demo       runs a TCP echo over loopback and prints its latencies; LIBOS=dpdk over memif, beside the kernel's
 # make test       checks, then runs all tests; the last line counts them
 # make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
 # make check      formatting, vet, staticcheck, file lengths

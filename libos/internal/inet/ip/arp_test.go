@@ -131,9 +131,11 @@ func TestAgeing(t *testing.T) {
 	r.push(p, wire.ProtoUDP, "x")
 	assert.Equal(t, peerMAC, wire.Ethernet(r.sent()[0]).Dst(), "still known")
 	r.feed(arpIn(wire.ARPReply, peerMAC, peer, us))
+	r.wait(60*second + 500*ms) // since the first question it was used once
+	assert.Len(t, r.sent(), 1)
+	r.feed(arpIn(wire.ARPReply, peerMAC, peer, us))
 
 	// Not used from now on: nothing is asked, and no timer runs.
-	r.arp.find(peer).used = false
 	r.wait(61 * second)
 	assert.Empty(t, r.sent())
 	assert.Zero(t, r.timers.Len())
@@ -319,6 +321,36 @@ func TestEvicted(t *testing.T) {
 	require.Len(t, out, 1)
 	r.arpOut(out[0], wire.Broadcast, wire.ARPRequest, peer)
 	assert.Len(t, r.arp.all, 2)
+}
+
+// TestEvictedWhileAsked: what waited for an address does not go to the one that took its place.
+func TestEvictedWhileAsked(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Neighbours = 1 })
+	p := r.path(0, peer)
+	r.push(p, wire.ProtoUDP, "to peer")
+	q := r.path(0, other)
+	assert.Equal(t, uint64(1), r.counters.ARPQueueDropped)
+	assert.Zero(t, r.timers.Len())
+	r.push(q, wire.ProtoUDP, "to other")
+	r.sent()
+	out := r.feed(arpIn(wire.ARPReply, mac3, other, us))
+	require.Len(t, out, 1)
+	assert.Equal(t, "to other", string(r.sound(out[0]).Payload()[8:]))
+	r.path(0, gateway)
+	r.push(p, wire.ProtoUDP, "to peer")
+	out = r.sent()
+	require.Len(t, out, 1)
+	r.arpOut(out[0], wire.Broadcast, wire.ARPRequest, peer)
+}
+
+// TestFailedLarge: one datagram, one report.
+func TestFailedLarge(t *testing.T) {
+	r := newRig(t, nil)
+	require.Zero(t, r.SendLarge(r.path(0, peer), make([]byte, 5000), wire.ProtoUDP, 6))
+	r.wait(4 * second)
+	require.Len(t, r.udp.lost, 1)
+	assert.Len(t, r.udp.lost[0].Data, 1480)
+	assert.Equal(t, uint64(4), r.counters.ARPQueueDropped)
 }
 
 func TestNoRoomForWaiting(t *testing.T) {

@@ -92,7 +92,7 @@ func (c *mtuCache) Expired(_ *timer.Timer, now int64) {
 func (h *Host) TooBig(f *Failure) {
 	mtu, whole := h.mtus.get(f.Remote)
 	to := max(f.MTU, leastPath)
-	if f.MTU <= 0 || f.MTU >= int(mtu) || (to >= int(mtu) && !whole) || h.Local(f.Remote) {
+	if f.MTU <= 0 || f.MTU >= int(mtu) || (to >= int(mtu) && !whole) {
 		h.counters.MTUIgnored++
 		return
 	}

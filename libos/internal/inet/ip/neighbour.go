@@ -87,9 +87,6 @@ func (a *neighbours) init(h *Host) abi.Errno {
 	a.table = make([]*neighbour, size)
 	for _, addr := range slices.Sorted(maps.Keys(h.cfg.Known)) { // always the same order, for runs that are repeated
 		mac := h.cfg.Known[addr]
-		if h.Local(addr) {
-			continue // lists of all hosts name this one, too
-		}
 		if !unicast(addr) || mac.Group() {
 			return syscall.EINVAL
 		}
@@ -212,7 +209,6 @@ func (n *neighbour) Expired(*timer.Timer, int64) {
 		n.ask()
 	case n.state == probing && n.tries >= requests: // is it elsewhere now?
 		n.state, n.tries = incomplete, 0
-		n.age++
 		n.ask()
 	case n.state == incomplete && n.tries >= requests:
 		n.failed()

@@ -1,6 +1,7 @@
 package ip
 
 import (
+	"bytes"
 	"syscall"
 	"testing"
 
@@ -33,6 +34,14 @@ func TestPathErrors(t *testing.T) {
 		{addr(127, 0, 0, 1), peer, syscall.EINVAL},
 	} {
 		assert.Equal(t, c.err, r.Path(&Path{}, c.local, c.remote), "%v %v", c.local, c.remote)
+	}
+}
+
+// TestNoRouteForGroups: not even by way of the gateway.
+func TestNoRouteForGroups(t *testing.T) {
+	r := newRig(t, nil)
+	for _, a := range []wire.Addr{0, 1, addr(224, 0, 0, 1), addr(250, 0, 0, 1)} {
+		assert.Equal(t, syscall.ENETUNREACH, r.Path(&Path{}, 0, a))
 	}
 }
 
@@ -119,6 +128,30 @@ func TestZeroSum(t *testing.T) {
 	}
 }
 
+// TestHeaderSums: for every identification and the longest carry.
+func TestHeaderSums(t *testing.T) {
+	r := newRig(t, nil)
+	r.knows(gateway, peerMAC)
+	p := r.path(0, addr(96, 0, 0, 1))
+	for id := range 65536 {
+		r.Buffer(p)
+		r.emit(p, 8, wire.ProtoUDP, 0x3fff, uint16(id), 0)
+		if !wire.IPv4(r.sent()[0][wire.EthernetLen:]).SumGood() {
+			t.Fatal(id)
+		}
+	}
+}
+
+// TestLargeSum: what was in the place of the checksum does not matter.
+func TestLargeSum(t *testing.T) {
+	r := newRig(t, nil)
+	r.knows(peer, peerMAC)
+	data := bytes.Repeat([]byte{0xab}, 3001)
+	require.Zero(t, r.SendLarge(r.path(0, peer), data, wire.ProtoUDP, 6))
+	got := r.joined(r.sent())
+	assert.Equal(t, uint16(0xffff), wire.Fold(wire.Sum(got, wire.PseudoSum(us, peer, wire.ProtoUDP, len(got)))))
+}
+
 func TestOffload(t *testing.T) {
 	r := newRig(t, nil)
 	r.offloads = link.SumTransport
@@ -194,12 +227,15 @@ func TestMTU(t *testing.T) {
 	r.TooBig(tooBig(p, 1400))
 	require.Equal(t, 1400, p.MTU())
 	require.Len(t, r.Buffer(p), 1380)
+	r.TooBig(tooBig(p, 1399))
+	require.Len(t, r.Buffer(p), 1379)
+	r.TooBig(tooBig(p, 1398))
 	assert.Equal(t, 1500, r.path(0, addr(192, 0, 2, 8)).MTU())
 	for _, n := range []int{1400, 1450, 9000, 0, -1} { // never raised, nor believed without a number
 		r.TooBig(tooBig(p, n))
-		require.Equal(t, 1400, p.MTU())
+		require.Equal(t, 1398, p.MTU())
 	}
-	r.counts(map[string]uint64{"MTULowered": 1, "MTUIgnored": 5})
+	r.counts(map[string]uint64{"MTULowered": 3, "MTUIgnored": 5})
 	r.push(p, wire.ProtoTCP, "x")
 	assert.Equal(t, wire.DontFragment, r.sound(r.sent()[0]).Flags())
 	r.TooBig(tooBig(p, 68)) // not believed; packets may be fragmented from now on
@@ -221,9 +257,6 @@ func TestMTU(t *testing.T) {
 			assert.LessOrEqual(t, r.sound(b).TotalLen(), 1000, i)
 		}
 	}
-	self := r.path(0, us)
-	r.TooBig(tooBig(self, 600))
-	assert.Equal(t, 1500, self.MTU())
 }
 
 func TestMTUBounded(t *testing.T) {
@@ -240,7 +273,11 @@ func TestMTUBounded(t *testing.T) {
 		}
 	}
 	assert.Equal(t, mtuSets*mtuWays, n)
-	r.wait(601 * second)
+	r.wait(300 * second)
+	r.TooBig(&Failure{Remote: far, MTU: 1000}) // in the place of another
+	r.wait(301 * second)
+	assert.Equal(t, uint64(n-1), r.counters.MTUForgotten)
+	r.wait(300 * second)
 	assert.Zero(t, r.timers.Len())
 	assert.Equal(t, uint64(n), r.counters.MTUForgotten)
 }

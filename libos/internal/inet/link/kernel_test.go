@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"crypto/sha256"
+	"flag"
 	"io"
 	"net"
 	"testing"
@@ -18,8 +19,8 @@ import (
 )
 
 const (
-	kernel = wire.Addr(0x0a070001) // 10.7.0.1
-	ours   = wire.Addr(0x0a070002)
+	kernel = linktest.AddrA
+	ours   = linktest.AddrB
 )
 
 // errno makes an error of an errno that may be 0.
@@ -126,7 +127,7 @@ func TestTapSums(t *testing.T) {
 	tap := n.Tap(t, link.TapConfig{Name: "xy%d", MTU: 1234})
 	assert.Equal(t, "xy0", tap.Info().Name)
 	assert.Equal(t, 1234, tap.Info().MTU)
-	require.NoError(t, n.Do(func() error { return errno(tap.Up(kernel, 24)) }))
+	n.Up(t, tap, kernel)
 	n.IP(t, "neigh", "add", "10.7.0.2", "lladdr", tap.Info().MAC.String(), "dev", "xy0")
 	c := udpSocket(t, n)
 	_, err := c.WriteToUDP([]byte("hello"), &net.UDPAddr{IP: net.IP{10, 7, 0, 2}, Port: 7})
@@ -181,13 +182,8 @@ func TestTapErrors(t *testing.T) {
 
 // Two kernels talk through two taps and an injector between them.
 func TestTapBridge(t *testing.T) {
-	a, b := linktest.NewNamespace(t), linktest.NewNamespace(t)
-	x, y := a.Tap(t, link.TapConfig{}), b.Tap(t, link.TapConfig{})
-	require.NoError(t, a.Do(func() error { return errno(x.Up(kernel, 24)) }))
-	require.NoError(t, b.Do(func() error { return errno(y.Up(ours, 24)) }))
 	bad := link.Impairment{Loss: 0.01, Duplicate: 0.01, Reorder: 0.01, Corrupt: 0.01, Delay: ms}
-	f := link.NewFault(x, link.FaultConfig{Send: bad, Receive: bad})
-	br, stop := linktest.Forward(t, f, y)
+	a, b, f, br, stop := linktest.Kernels(t, link.FaultConfig{Send: bad, Receive: bad})
 	c, d := tcpPair(t, a, "10.7.0.1:80", b)
 	transfer(t, c, d, 2<<20)
 	transfer(t, d, c, 1<<20)
@@ -208,8 +204,8 @@ func TestTapBridge(t *testing.T) {
 func TestTapLarge(t *testing.T) {
 	a, b := linktest.NewNamespace(t), linktest.NewNamespace(t)
 	x, y := a.Tap(t, link.TapConfig{Large: true}), b.Tap(t, link.TapConfig{})
-	require.NoError(t, a.Do(func() error { return errno(x.Up(kernel, 24)) }))
-	require.NoError(t, b.Do(func() error { return errno(y.Up(ours, 24)) }))
+	a.Up(t, x, kernel)
+	b.Up(t, y, ours)
 	br, stop := linktest.Forward(t, x, y)
 	_, d := tcpPair(t, a, "10.7.0.1:80", b)
 	require.NoError(t, d.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
@@ -219,6 +215,23 @@ func TestTapLarge(t *testing.T) {
 	assert.Positive(t, oversize)
 	assert.Zero(t, x.Counters().RxErrors)
 }
+
+// What two kernels achieve at 2 ms and some loss, as a baseline. Long runs: -args -goodput 10s.
+func TestKernelsGoodput(t *testing.T) {
+	if *goodput == 0 {
+		t.Skip("only with -goodput")
+	}
+	for _, loss := range []float64{0, 0.01, 0.05} {
+		way := link.Impairment{Delay: 2 * ms, Loss: loss}
+		a, b, _, _, stop := linktest.Kernels(t, link.FaultConfig{Send: way, Receive: way, Frames: 8192})
+		c, d := tcpPair(t, a, "10.7.0.1:80", b)
+		linktest.Congestion(t, c.(*net.TCPConn), "cubic")
+		t.Logf("loss %v: %.1f Mbit/s", loss, linktest.Goodput(c, d, *goodput)*8/1e6)
+		stop()
+	}
+}
+
+var goodput = flag.Duration("goodput", 0, "how long to measure what two kernels achieve")
 
 func TestPacket(t *testing.T) {
 	linktest.Run(t, func(t *testing.T) (dev, peer link.Device) {

@@ -1,0 +1,68 @@
+package inet
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
+)
+
+// TestNext: a loop that sleeps until Next misses nothing, and does not wake for nothing.
+func TestNext(t *testing.T) {
+	const second = int64(1e9)
+	a, b := link.NewPipe(link.Config{}, link.Config{})
+	now := 5 * second
+	s, err := New(a, &Config{IP: ip.Config{Addr: fuzzAddr, Prefix: 24}}, now)
+	require.Zero(t, err)
+	assert.LessOrEqual(t, s.Next(), now, "the announcement is due")
+	polls := 0
+	for ; s.Next() != timer.Never; polls++ {
+		now = max(now, s.Next())
+		s.Poll(now)
+	}
+	assert.Less(t, polls, 10)
+	assert.InDelta(t, 7*second, now, 1e9/100, "the second one")
+	assert.Zero(t, s.Timers().Len())
+
+	e := &echo{}
+	e.s = s.UDP().Open(e)
+	require.Zero(t, e.s.Bind(0, 7))
+	now += second
+	s.SetNow(now)
+	require.Zero(t, e.s.Send(fuzzAddr, 7, [][]byte{[]byte("to itself, for ever")}))
+	assert.Equal(t, now, s.Next())
+	s.Poll(now)
+	assert.Equal(t, now, s.Next())
+	e.s.Close()
+	s.Poll(now)
+	s.Poll(now)
+	assert.Equal(t, timer.Never, s.Next())
+
+	for range 40 {
+		n := copy(b.Buffer(), make([]byte, 60))
+		b.Send(n, 0)
+	}
+	b.Flush()
+	s.Poll(now)
+	assert.Equal(t, now, s.Next(), "a whole burst has come")
+	s.Poll(now)
+	assert.Equal(t, timer.Never, s.Next())
+	s.Close()
+	b.Buffer()
+	b.Send(60, 0)
+	b.Flush()
+	assert.Equal(t, uint64(1), b.Counters().TxDropped, "the device is closed")
+}
+
+func TestBadConfig(t *testing.T) {
+	a, _ := link.NewPipe(link.Config{}, link.Config{})
+	_, err := New(a, &Config{}, 0)
+	assert.NotZero(t, err)
+	_, err = New(a, &Config{IP: ip.Config{Addr: fuzzAddr, Prefix: 24, Known: map[wire.Addr]wire.MAC{fuzzPeer: wire.Broadcast}}}, 0)
+	assert.NotZero(t, err)
+}
