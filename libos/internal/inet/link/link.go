@@ -22,7 +22,8 @@ type Frame struct {
 type Flags uint32
 
 const (
-	// SumsGood: the device has verified the checksum of the IPv4 header and that of TCP or UDP.
+	// SumsGood: the checksum of the IPv4 header and that of TCP or UDP have been verified, or need not be, since the
+	// frame has not left the machine; what is in the fields may then be unfinished. Never set on fragments.
 	SumsGood Flags = 1 << iota
 	// SumIPv4 asks the device to fill in the checksum of the IPv4 header; only if Info.Offloads has it.
 	SumIPv4
@@ -36,19 +37,21 @@ type Info struct {
 	MAC      wire.MAC
 	MTU      int   // bytes of an IP packet
 	Offloads Flags // SumIPv4, SumTransport: what Send can be asked for
-	FD       int   // readable when Receive has something; -1: the device has to be polled
+	FD       int   // readable when Receive has something, once it has returned 0; -1: the device has to be polled
 }
 
 // Device is an Ethernet-like device. No method blocks or allocates.
 type Device interface {
 	Info() Info
 	// Receive fills in as many frames as are there and returns their number. The stack may write to their bytes; they
-	// are valid until the next call of Receive or Close.
+	// are valid until the next call of Receive or Close. Frames may be longer than the MTU, where the sender's kernel
+	// leaves it to others to cut them.
 	Receive(frames []Frame) int
 	// Buffer returns room for a frame of up to MTU + wire.EthernetLen bytes, of any content, or nil if there is none
 	// at present. It is the same one until Send takes it.
 	Buffer() []byte
-	// Send queues the first n bytes of the buffer that Buffer returned last.
+	// Send queues the first n bytes of the buffer that Buffer returned last, or sends them at once. If they are less
+	// than a header or more than the buffer, they are lost, and counted in TxDropped.
 	Send(n int, flags Flags)
 	// Flush passes on what Send has queued. What the link has no room for is lost, and counted.
 	Flush()

@@ -38,62 +38,66 @@ const (
 //	Send:     sndUna <= acknowledged up to here | sent | sndNxt | waiting in snd | sndUna + len(snd) = FIN, if closing
 //	Receive:  in rcv, unread | rcvNxt | rcvAdv = right edge of the window that the peer was told
 type Conn struct {
-	host    *Host
-	handler Handler
-	key     key
-	flags   connFlags
-	state   State
-	agreed  wire.OptionSet // options of the SYNs that both sides have; MSS always
-
+	// What every segment needs comes first, in few cache lines: with thousands of connections these are the cost.
+	host               *Host
+	handler            Handler
+	key                key
+	flags              connFlags
+	state              State
+	agreed             wire.OptionSet // options of the SYNs that both sides have; MSS always
 	sndScale, rcvScale uint8
-	probes             uint8 // keepalive probes unanswered
-	persists           uint8 // doublings of the persist timer
-	synTries           uint8
-	softErr            abi.Errno
-	err                abi.Errno // why it died, if the handler does not know yet
+	rcvNxt             wire.Seq
+	rcvAdv             wire.Seq
+	ackSent            wire.Seq // rcvNxt of the last segment sent (Last.ACK.sent)
+	sndNxt             wire.Seq
 
-	// Receiving.
-	rcvNxt    wire.Seq
-	rcvAdv    wire.Seq
-	ackSent   wire.Seq // rcvNxt of the last segment sent (Last.ACK.sent)
-	finSeq    wire.Seq // of the peer's FIN
-	tsRecent  uint32
-	tsOffset  uint32
-	tsAt      int64 // when tsRecent was taken
-	rcvMSS    int   // the largest segment received of late
-	heard     int64 // when the last segment came
-	rcv       ring
-	assembler assembler
-
-	// Sending.
-	iss            wire.Seq
-	sndUna, sndNxt wire.Seq
+	sndUna         wire.Seq
 	sndWl1, sndWl2 wire.Seq
+	tsRecent       uint32
+	tsOffset       uint32
+	rcvMSS         uint32 // the largest segment received
 	sndWnd         int
-	maxWnd         int
-	mss            int // bytes of a full segment
-	peerMSS        int
-	mtu            int // of the path, when mss was computed
-	limitMTU       int // after a black hole; 0: none
-	snd            ring
-	recovery       recovery
-	progress       int64 // since when the oldest byte in flight waits
-	askedAt        int64 // when the oldest probe, or segment after a timeout, left that has no answer
+	mss            int   // bytes of a full segment
+	mtu            int   // of the path, when mss was computed
+	heard          int64 // when the last segment came
+	tsAt           int64 // when tsRecent was taken
 
 	// Deadlines of the one timer; never: off. Setting one later, or off, is but a store: a timer that expires for
 	// nothing is set anew.
-	timer                            timer.Timer
-	resendAt, ackAt, persistAt       int64
-	retryAt, waitAt                  int64
-	path                             ip.Path
-	next, prev                       *Conn // in Host.conns
-	queued                           *Conn // next in the accept queue
-	nextBurst                        *Conn // next in Host.burst
-	listener                         *Listener
-	challenges                       limiter
-	bytesSent, bytesAcked, bytesRcvd uint64
-	segsSent, segsRcvd, resent       uint64
-	dupAcks, outOfOrder              uint32
+	resendAt, ackAt, persistAt int64
+	retryAt, waitAt            int64
+	progress                   int64 // since when the oldest byte in flight waits
+	bytesRcvd                  uint64
+	segsRcvd                   uint64
+
+	snd, rcv  ring
+	assembler assembler
+
+	segsSent, bytesSent, bytesAcked uint64
+	timer                           timer.Timer
+	path                            ip.Path
+	recovery                        recovery
+
+	probes   uint8 // keepalive probes unanswered
+	persists uint8 // doublings of the persist timer
+	synTries uint8
+	iss      wire.Seq
+	finSeq   wire.Seq // of the peer's FIN
+	maxWnd   int
+	peerMSS  int
+	limitMTU int       // after a black hole; 0: none
+	probedAt int64     // when the last keepalive probe left
+	askedAt  int64     // when the oldest probe, or segment after a timeout, left that has no answer
+	softErr  abi.Errno // what ICMP said
+	err      abi.Errno // why it died, if the handler does not know yet
+
+	next, prev          *Conn // in Host.conns
+	queued              *Conn // next in the accept queue
+	nextBurst           *Conn // next in Host.burst
+	listener            *Listener
+	challenges          limiter
+	resent              uint64
+	dupAcks, outOfOrder uint32
 }
 
 // connList is all connections of a Host.

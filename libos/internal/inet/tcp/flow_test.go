@@ -188,7 +188,6 @@ func TestUnreachable(t *testing.T) {
 	r.empty()
 }
 
-
 // A path that loses large packets and says nothing.
 func TestBlackHole(t *testing.T) {
 	da, db := link.NewPipe(link.Config{}, link.Config{})

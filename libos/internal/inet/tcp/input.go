@@ -76,7 +76,7 @@ func (c *Conn) predicted(t wire.TCP) bool {
 		return false
 	}
 	now := c.host.ip.Now()
-	c.heard, c.probes = now, 0
+	c.heard = now
 	if c.flags&hasStamps != 0 && seq == c.ackSent {
 		c.tsRecent, c.tsAt = stamp, now
 	}
@@ -233,7 +233,7 @@ func (c *Conn) inputSynchronized(s *segment) {
 	case s.flags&wire.ACK == 0:
 		return
 	}
-	c.heard, c.probes = now, 0
+	c.heard = now
 	if !c.inputAck(s, now) {
 		return
 	}

@@ -216,7 +216,7 @@ func (c *Conn) edge() wire.Seq {
 // 3.8.6.2.2; MUST-39), and back never (SHLD-14), but for the rounding of a full buffer.
 func (c *Conn) window() uint16 {
 	edge := c.edge()
-	if edge.Since(c.rcvAdv) >= min(c.limit()/2, c.rcvMSS) {
+	if edge.Since(c.rcvAdv) >= min(c.limit()/2, int(c.rcvMSS)) {
 		c.rcvAdv = edge
 	}
 	grain := 1 << c.rcvScale

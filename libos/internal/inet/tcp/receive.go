@@ -69,8 +69,8 @@ func (c *Conn) inOrder(data []byte, now int64) {
 		n += c.keep(data[n:])
 	}
 	c.rcvNxt += wire.Seq(n)
-	c.rcvMSS = min(max(c.rcvMSS, n), 0xffff)
-	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*c.rcvMSS || c.host.cfg.DelayedACK < 0 { // SHLD-19
+	c.rcvMSS = uint32(min(max(int(c.rcvMSS), n), 0xffff))
+	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*int(c.rcvMSS) || c.host.cfg.DelayedACK < 0 { // SHLD-19
 		c.flags |= ackSoon
 	} else if c.ackAt == never { // MUST-58
 		c.ackAt = now + c.host.cfg.DelayedACK
@@ -212,7 +212,7 @@ func (c *Conn) pull() {
 	}
 	limit := c.limit()
 	gain, have := c.edge().Since(c.rcvAdv), c.rcvAdv.Since(c.rcvNxt)
-	if gain >= limit/4 || gain >= min(2*c.rcvMSS, limit/2) && have < limit/4 {
+	if gain >= limit/4 || gain >= min(2*int(c.rcvMSS), limit/2) && have < limit/4 {
 		c.flags |= ackNow
 	}
 }

@@ -190,6 +190,9 @@ func (c *Conn) waited(now int64) {
 		c.waitAt = never
 		return
 	}
+	if c.heard >= c.probedAt {
+		c.probes = 0
+	}
 	due := c.heard + cfg.KeepIdle + int64(c.probes)*cfg.KeepInterval
 	step := now + min(cfg.KeepIdle, cfg.KeepInterval)
 	if c.recovery.outstanding() {
@@ -205,6 +208,7 @@ func (c *Conn) waited(now int64) {
 		return
 	}
 	c.probes++
+	c.probedAt = now
 	c.host.Counters.KeepaliveProbes++
 	c.waitAt = step
 	c.emit(c.sndUna-1, 0, wire.ACK, now)

@@ -16,7 +16,7 @@ import (
 
 // Forward runs a bridge between two devices that have descriptors, in real time and on a thread of its own, until the
 // test is over or stop is called. stop may be called more than once; after it the devices are the caller's again.
-func Forward(t *testing.T, a, b link.Device) (bridge *link.Bridge, stop func()) {
+func Forward(t testing.TB, a, b link.Device) (bridge *link.Bridge, stop func()) {
 	bridge = link.NewBridge(a, b)
 	var over atomic.Bool
 	done := make(chan struct{})
@@ -59,7 +59,7 @@ const (
 // Kernels joins the kernels of two namespaces, by a tap each and an injector between them: cfg.Receive is what
 // happens on the way from a to b, cfg.Send on the way back. It is what a stack of ours is compared with that has the
 // same injector around its tap.
-func Kernels(t *testing.T, cfg link.FaultConfig) (a, b *Namespace, fault *link.Fault, bridge *link.Bridge, stop func()) {
+func Kernels(t testing.TB, cfg link.FaultConfig) (a, b *Namespace, fault *link.Fault, bridge *link.Bridge, stop func()) {
 	a, b = NewNamespace(t), NewNamespace(t)
 	x, y := a.Tap(t, link.TapConfig{}), b.Tap(t, link.TapConfig{})
 	a.Up(t, x, AddrA)
@@ -70,7 +70,7 @@ func Kernels(t *testing.T, cfg link.FaultConfig) (a, b *Namespace, fault *link.F
 }
 
 // Up gives the kernel's end of a tap an address in 10.7.0.0/24.
-func (n *Namespace) Up(t *testing.T, tap *link.Tap, addr wire.Addr) {
+func (n *Namespace) Up(t testing.TB, tap *link.Tap, addr wire.Addr) {
 	require.NoError(t, n.Do(func() error {
 		if errno := tap.Up(addr, 24); errno != 0 {
 			return errno
@@ -81,7 +81,7 @@ func (n *Namespace) Up(t *testing.T, tap *link.Tap, addr wire.Addr) {
 
 // Congestion chooses the congestion control of a connection of the kernel: what the machine uses by default may be
 // another than Linux's cubic, and a namespace cannot change that.
-func Congestion(t *testing.T, c *net.TCPConn, name string) {
+func Congestion(t testing.TB, c *net.TCPConn, name string) {
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {

@@ -19,7 +19,7 @@ type Namespace struct{ fd int }
 
 // NewNamespace makes a namespace, or skips the test if that is not allowed. Its lo is up, and it has no IPv6, so that
 // nobody else sends frames.
-func NewNamespace(t *testing.T) *Namespace {
+func NewNamespace(t testing.TB) *Namespace {
 	n := &Namespace{fd: -1}
 	var err error
 	done := make(chan struct{})
@@ -48,7 +48,7 @@ func NewNamespace(t *testing.T) *Namespace {
 }
 
 // Enter puts the goroutine into the namespace, until the test is over.
-func (n *Namespace) Enter(t *testing.T) {
+func (n *Namespace) Enter(t testing.TB) {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
 	require.NoError(t, unix.Setns(n.fd, unix.CLONE_NEWNET))
 }
@@ -71,7 +71,7 @@ func (n *Namespace) Do(f func() error) (err error) {
 func (n *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.fd) }
 
 // IP runs ip(8) in the namespace, and returns what it prints.
-func (n *Namespace) IP(t *testing.T, args ...string) (out string) {
+func (n *Namespace) IP(t testing.TB, args ...string) (out string) {
 	ip, err := exec.LookPath("ip")
 	if err != nil {
 		t.Skip("no ip")
@@ -88,14 +88,14 @@ func (n *Namespace) IP(t *testing.T, args ...string) (out string) {
 }
 
 // Veth makes a pair of interfaces, one in each namespace, and brings them up.
-func Veth(t *testing.T, a *Namespace, aName string, b *Namespace, bName string) {
+func Veth(t testing.TB, a *Namespace, aName string, b *Namespace, bName string) {
 	a.IP(t, "link", "add", aName, "type", "veth", "peer", "name", bName, "netns", b.Path())
 	a.IP(t, "link", "set", aName, "up")
 	b.IP(t, "link", "set", bName, "up")
 }
 
 // Tap opens a tap device in the namespace, or skips the test if there is none.
-func (n *Namespace) Tap(t *testing.T, cfg link.TapConfig) *link.Tap {
+func (n *Namespace) Tap(t testing.TB, cfg link.TapConfig) *link.Tap {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("no /dev/net/tun")
 	}
@@ -109,7 +109,7 @@ func (n *Namespace) Tap(t *testing.T, cfg link.TapConfig) *link.Tap {
 }
 
 // Packet opens a packet socket in the namespace.
-func (n *Namespace) Packet(t *testing.T, cfg link.PacketConfig) *link.Packet {
+func (n *Namespace) Packet(t testing.TB, cfg link.PacketConfig) *link.Packet {
 	var p *link.Packet
 	require.NoError(t, n.Do(func() (err error) {
 		p, err = link.OpenPacket(cfg)
