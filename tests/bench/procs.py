@@ -21,15 +21,22 @@ class Failed(Exception):
     """A program did not do what it should; the message says which and why."""
 
 
+class Skipped(Exception):
+    """This machine lacks something; the message says what."""
+
+
 def raise_descriptor_limit():
     """For the connections that this process and its children hold."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def environment(wait=None, framing=None):
-    """The environment with the settings of the library as wanted and no others, but for DMTR_LIBOS."""
-    env = {k: v for k, v in os.environ.items() if k not in ("DMTR_WAIT", "DMTR_FRAMING")}
+def environment(wait=None, framing=None, config=None):
+    """The environment with the settings of the library as wanted and no others, but for DMTR_LIBOS if there is no configuration."""
+    unwanted = ("DMTR_WAIT", "DMTR_FRAMING", "DMTR_CONFIG") + (("DMTR_LIBOS",) if config else ())
+    env = {k: v for k, v in os.environ.items() if k not in unwanted}
+    if config:
+        env["DMTR_CONFIG"] = str(config)
     if wait:
         env["DMTR_WAIT"] = wait
     if framing:

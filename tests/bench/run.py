@@ -10,9 +10,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import figures
+import memif
 import procs
 import table
-from figures import FIGURES
+
+FIGURES = figures.FIGURES + memif.FIGURES
 
 OUT = procs.ROOT / "build" / "bench"
 
@@ -77,6 +80,8 @@ def main():
         try:
             new, raw[figure.__name__] = figure(plan)
             lines += new
+        except procs.Skipped as e:
+            print(f"    skipped: {e}", file=sys.stderr)
         except procs.Failed as e:
             failures.append(f"{figure.__name__}: {e}")
 

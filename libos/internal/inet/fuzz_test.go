@@ -2,6 +2,7 @@ package inet
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ type target struct {
 	next  wire.Seq // of the stack, in the last segment seen
 	acked wire.Seq // of ours
 	pongs int
+	mute  bool // does not answer ARP
 }
 
 var (
@@ -38,7 +40,7 @@ const pongSize = 77
 func newTarget(t *testing.T) *target {
 	a, b := link.NewPipe(link.Config{}, link.Config{})
 	g := &target{t: t, peer: b}
-	s, err := New(a, &Config{IP: ip.Config{Addr: fuzzAddr, Prefix: 24, Known: map[wire.Addr]wire.MAC{fuzzPeer: peerMAC}}}, 0)
+	s, err := New(a, &Config{IP: ip.Config{Addr: fuzzAddr, Prefix: 24, Neighbours: 3, ARPAge: 5e9}, TCP: tcp.Config{MaxEmbryos: 2}}, 0)
 	require.Zero(t, err)
 	g.stack = s
 	e := &echo{}
@@ -50,6 +52,8 @@ func newTarget(t *testing.T) *target {
 	require.Zero(t, err)
 	require.NotNil(t, l)
 	_, err = s.TCP().Connect(0, 1000, fuzzPeer, 9, &tcpEcho{})
+	require.Zero(t, err)
+	_, err = s.TCP().Connect(0, 1001, fuzzAddr, 80, &tcpEcho{})
 	require.Zero(t, err)
 	return g
 }
@@ -94,7 +98,10 @@ func (g *target) poll() {
 
 // see checks that what the stack sends is well-formed.
 func (g *target) see(b []byte) {
-	if wire.Ethernet(b).Type() != wire.TypeIPv4 {
+	if wire.Ethernet(b).Type() == wire.TypeARP {
+		if a, ok := wire.ParseARP(b[wire.EthernetLen:]); ok && a.Op() == wire.ARPRequest && a.Dst() != fuzzAddr && !g.mute {
+			g.arp(wire.ARPReply, a.Dst(), nil)
+		}
 		return
 	}
 	p, ok := wire.ParseIPv4(b[wire.EthernetLen:])
@@ -124,6 +131,15 @@ func (g *target) see(b []byte) {
 			g.pongs++
 		}
 	}
+}
+
+// arp sends an ARP packet, changed from the addresses on if change is not nil.
+func (g *target) arp(op uint16, src wire.Addr, change []byte) {
+	b := make([]byte, wire.EthernetLen+wire.ARPLen)
+	wire.Ethernet(b).Put(wire.Broadcast, peerMAC, wire.TypeARP)
+	wire.ARP(b[wire.EthernetLen:]).Put(op, peerMAC, src, wire.MAC{}, fuzzAddr)
+	copy(b[wire.EthernetLen+6:], change)
+	g.send(b)
 }
 
 func (g *target) send(frame []byte) {
@@ -188,7 +204,7 @@ func (g *target) do(op byte, data []byte) {
 		g.packet(fuzzPeer, wire.ProtoTCP, 0, 0, s)
 	case 4:
 		u := append([]byte{0, 9, 0, 7, 0, 0, 0, 0}, data...)
-		g.packet(fuzzPeer, wire.ProtoUDP, 0, 0, u)
+		g.packet(fuzzPeer+wire.Addr(len(data)%5), wire.ProtoUDP, 0, 0, u)
 	case 5: // an error may be about the segment that was sent last
 		m := append([]byte(nil), data...)
 		if at := wire.ICMPLen + wire.IPv4Len + 4; len(m) >= at+4 && m[at]&1 != 0 {
@@ -196,36 +212,29 @@ func (g *target) do(op byte, data []byte) {
 		}
 		g.packet(fuzzPeer, wire.ProtoICMP, 0, 0, m)
 	case 6:
-		b := make([]byte, wire.EthernetLen+wire.ARPLen)
-		wire.Ethernet(b).Put(wire.Broadcast, peerMAC, wire.TypeARP)
-		wire.ARP(b[wire.EthernetLen:]).Put(wire.ARPRequest, peerMAC, fuzzPeer, wire.MAC{}, fuzzAddr)
-		copy(b[wire.EthernetLen+6:], data)
-		g.send(b)
+		g.arp(wire.ARPRequest, fuzzPeer, data)
 	case 7:
 		if len(data) >= 3 {
 			g.packet(fuzzPeer, data[0], uint16(data[1]), binary.BigEndian.Uint16(data[1:]), data[3:])
 		}
 	case 8:
-		g.now += int64(len(data)) * 1e7
+		g.mute = len(data)%2 == 0
+		g.now += int64(len(data)) * 2e8
 	}
 	g.poll()
 }
 
 // alive checks that somebody else still gets his answers.
 func (g *target) alive() {
+	g.mute = false
 	g.now += 2e9
 	g.poll()
-	b := make([]byte, wire.EthernetLen+wire.ARPLen)
-	wire.Ethernet(b).Put(wire.Broadcast, peerMAC, wire.TypeARP)
-	wire.ARP(b[wire.EthernetLen:]).Put(wire.ARPRequest, peerMAC, fuzzCalm, wire.MAC{}, fuzzAddr)
-	g.send(b)
+	g.arp(wire.ARPRequest, fuzzCalm, nil)
 	g.poll()
 	m := wire.ICMP(make([]byte, pongSize))
 	m.Put(wire.ICMPEcho, 0, 0)
 	g.pongs = 0
 	g.packet(fuzzCalm, wire.ProtoICMP, 0, 0, m)
-	g.poll()
-	g.send(b)
 	g.poll()
 	require.Equal(g.t, 1, g.pongs)
 	g.stack.Close()
@@ -258,14 +267,41 @@ func FuzzInput(f *testing.F) {
 	f.Add(join(step(6, 0, 2), step(7, 17, 0x20, 0, 2, 3, 4, 5, 6, 7, 8, 9), step(7, 17, 0x20, 0, 2, 3, 4, 5, 6, 7, 8, 1), step(8, 1, 2, 3)))
 	f.Add(step(1, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1))
 	f.Add(step(5, 3, 4, 0, 0, 0, 0, 3, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 3, 0xe8, 0, 9, 0, 0, 0, 0))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		g := newTarget(t)
-		g.poll()
-		for steps := 0; len(in) >= 2 && steps < 100; steps++ {
-			op, n := in[0], min(int(in[1]), len(in)-2)
-			g.do(op, in[2:2+n])
-			in = in[2+n:]
+	f.Fuzz(attack)
+}
+
+func attack(t *testing.T, in []byte) {
+	g := newTarget(t)
+	g.poll()
+	for steps := 0; len(in) >= 2 && steps < 100; steps++ {
+		op, n := in[0], min(int(in[1]), len(in)-2)
+		g.do(op, in[2:2+n])
+		in = in[2+n:]
+	}
+	g.alive()
+}
+
+// TestAttack does the same with what comes at random: connections, then segments with any flags, errors, fragments.
+func TestAttack(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		var in []byte
+		for range 60 {
+			op, n := byte(rnd.IntN(9)), rnd.IntN(80)
+			data := make([]byte, n)
+			for i := range data {
+				data[i] = byte(rnd.Uint32())
+				if rnd.IntN(2) == 0 {
+					data[i] = 0
+				}
+			}
+			if (op == 2 || op == 3) && n >= wire.TCPLen {
+				data[12] = 5 << 4
+				data[7], data[11] = byte(rnd.IntN(3)), byte(rnd.IntN(3))
+				data[13] = [...]byte{2, 16, 16, 16, 17, 18, 24, 4}[rnd.IntN(8)]
+			}
+			in = append(append(in, op, byte(n)), data...)
 		}
-		g.alive()
-	})
+		attack(t, in)
+	}
 }

@@ -29,6 +29,7 @@ type Config struct {
 // Stack is the parts put together.
 type Stack struct {
 	dev    link.Device
+	clock  link.Clocked // dev, if it needs the time
 	timers *timer.Wheel
 	ip     *ip.Host
 	udp    *udp.Table
@@ -39,6 +40,9 @@ type Stack struct {
 // New makes a Stack, which owns the device from then on if it succeeds.
 func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 	s := &Stack{dev: dev, timers: timer.NewWheel(now)}
+	if s.clock, _ = dev.(link.Clocked); s.clock != nil {
+		s.clock.SetNow(now)
+	}
 	var err abi.Errno
 	if s.ip, err = ip.New(dev, s.timers, &cfg.IP, now); err != 0 {
 		return nil, err
@@ -50,6 +54,9 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 
 // Poll receives and handles a burst of frames, runs the timers that are due, and sends.
 func (s *Stack) Poll(now int64) {
+	if s.clock != nil {
+		s.clock.SetNow(now)
+	}
 	s.busy = s.ip.Poll(now)
 	s.tcp.Flush()
 	s.timers.Advance(now)
@@ -62,11 +69,19 @@ func (s *Stack) Next() int64 {
 	if s.busy || s.ip.Waiting() {
 		return s.ip.Now()
 	}
+	if s.clock != nil {
+		return min(s.clock.Next(), s.timers.Next())
+	}
 	return s.timers.Next()
 }
 
 // SetNow tells the time, before calls on sockets from outside Poll.
-func (s *Stack) SetNow(now int64) { s.ip.SetNow(now) }
+func (s *Stack) SetNow(now int64) {
+	if s.clock != nil {
+		s.clock.SetNow(now)
+	}
+	s.ip.SetNow(now)
+}
 
 // Flush passes on what calls on sockets have sent.
 func (s *Stack) Flush() { s.dev.Flush() }

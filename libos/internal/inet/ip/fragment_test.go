@@ -65,6 +65,26 @@ func TestReassembly(t *testing.T) {
 	assert.Zero(t, r.counters.Overlaps+r.counters.FragmentsBad)
 }
 
+// TestFragmentsApart: what belongs together has the same addresses, protocol and identification.
+func TestFragmentsApart(t *testing.T) {
+	f := datagram(2000, 1)
+	for _, change := range []func(*frame){
+		func(f *frame) { f.id++ },
+		func(f *frame) { f.proto = wire.ProtoTCP },
+		func(f *frame) { f.from = other },
+		func(f *frame) { f.to, f.dst = 0xffffffff, wire.Broadcast },
+	} {
+		r := newRig(t, nil)
+		g := f
+		change(&g)
+		r.feed(f.piece(0, 1000, true), g.piece(1000, 2000, false))
+		assert.Empty(t, r.udp.packets)
+		assert.Empty(t, r.tcp.packets)
+		r.feed(g.piece(0, 1000, true), f.piece(1000, 2000, false))
+		assert.Equal(t, 2, len(r.udp.packets)+len(r.tcp.packets))
+	}
+}
+
 func TestFragmentsBad(t *testing.T) {
 	f := datagram(4000, 5)
 	other := datagram(4000, 5)
@@ -90,6 +110,9 @@ func TestFragmentsBad(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, nil)
+			r.feed(split(datagram(4000, 4), 1480)...) // leaves the same bytes behind
+			require.Len(t, r.udp.packets, 1)
+			r.udp.packets, r.counters = nil, Counters{}
 			r.feed(c.frames...)
 			r.counts(map[string]uint64{c.count: 1})
 			if c.count == "Overlaps" { // what follows does not revive it
@@ -231,33 +254,54 @@ func FuzzReassembly(f *testing.F) {
 	f.Add([]byte{0, 1, 8, 1, 1, 0, 5, 1})
 	f.Add([]byte{0, 1, 8, 1, 0, 1, 8, 1, 1, 0, 5, 1})
 	f.Add([]byte{0, 1, 16, 1, 1, 0, 5, 2})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		r := newRig(t, nil)
-		m := model{bytes: map[int]byte{}}
-		for ; len(in) >= 4 && len(r.udp.packets) < 20; in = in[4:] {
-			offset, more, n, fill := int(in[0])*8, in[1]&1 != 0, int(in[2]), in[3]
-			if in[1]&2 != 0 {
-				offset = 8191*8 - offset
+	f.Fuzz(compare)
+}
+
+// TestModel does the same with what comes at random.
+func TestModel(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	in := make([]byte, 200)
+	for range 300 {
+		few := 1 + rnd.IntN(20)
+		for i := 0; i < len(in); i += 4 {
+			in[i], in[i+1], in[i+2], in[i+3] = byte(rnd.IntN(few)), byte(rnd.IntN(4)), byte(8*rnd.IntN(8)), byte(rnd.IntN(30)/29)
+			if rnd.IntN(few) == 0 {
+				in[i+2] += byte(rnd.IntN(8))
 			}
-			data := bytes.Repeat([]byte{fill & 1}, n)
-			fr := frame{id: 7, data: data, fragment: uint16(offset / 8)}
-			if more {
-				fr.fragment |= wire.MoreFragments
+			if rnd.IntN(few) != 0 {
+				in[i+1] = 1
 			}
-			if fr.fragment == 0 {
-				continue // is no fragment
-			}
-			before := len(r.udp.packets)
-			r.feed(fr.bytes())
-			if want := m.add(offset, data, more); want != nil {
-				require.Len(t, r.udp.packets, before+1)
-				require.Equal(t, want, r.udp.packets[before].Data)
-			} else {
-				require.Len(t, r.udp.packets, before)
-			}
-			require.LessOrEqual(t, len(r.fragments.open), 1)
 		}
-	})
+		compare(t, in)
+	}
+}
+
+func compare(t *testing.T, in []byte) {
+	r := newRig(t, nil)
+	m := model{bytes: map[int]byte{}}
+	for ; len(in) >= 4 && len(r.udp.packets) < 20; in = in[4:] {
+		offset, more, n, fill := int(in[0])*8, in[1]&1 != 0, int(in[2]), in[3]
+		if in[1]&2 != 0 {
+			offset = 8191*8 - offset
+		}
+		data := bytes.Repeat([]byte{fill & 1}, n)
+		fr := frame{id: 7, data: data, fragment: uint16(offset / 8)}
+		if more {
+			fr.fragment |= wire.MoreFragments
+		}
+		if fr.fragment == 0 {
+			continue // is no fragment
+		}
+		before := len(r.udp.packets)
+		r.feed(fr.bytes())
+		if want := m.add(offset, data, more); want != nil {
+			require.Len(t, r.udp.packets, before+1)
+			require.Equal(t, want, r.udp.packets[before].Data)
+		} else {
+			require.Len(t, r.udp.packets, before)
+		}
+		require.LessOrEqual(t, len(r.fragments.open), 1)
+	}
 }
 
 // TestFragmentStorm: overlapping, giant, repeated and unfinished fragments from many senders, mixed with sound datagrams.

@@ -90,9 +90,6 @@ func (s *Socket) Send(addr wire.Addr, port uint16, parts [][]byte) abi.Errno {
 	}
 	n := 0
 	for _, p := range parts {
-		if len(p) > MaxPayload {
-			return syscall.EMSGSIZE
-		}
 		n += len(p)
 	}
 	switch {

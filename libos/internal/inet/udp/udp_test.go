@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
@@ -191,7 +193,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	r := newRig(t, Config{QueueDatagrams: 10, QueueBytes: 64 << 10, AllBytes: 128 << 10}, link.Config{}, link.Config{})
+	r := newRig(t, Config{QueueDatagrams: 10}, link.Config{}, link.Config{})
 	b, _ := bound(t, &r.b, 0, 2000)
 	var full []*Socket
 	for port := range uint16(3) {
@@ -215,21 +217,148 @@ func TestQueue(t *testing.T) {
 	_, _, _, ok := full[0].Next()
 	assert.False(t, ok)
 
-	// Large ones: memory is bounded, for one and for all.
-	big := [][]byte{make([]byte, 60000)}
-	for range 5 {
-		for port := range uint16(3) {
-			require.Zero(t, b.Send(addrA, 1000+port, big))
-			r.run()
-		}
-	}
-	assert.LessOrEqual(t, r.a.store.used, 128<<10)
-	assert.LessOrEqual(t, full[0].bytes, 128<<10)
 	for _, s := range full {
 		s.Close()
 	}
 	assert.Zero(t, r.a.store.used)
 	assert.Zero(t, r.a.Len())
+}
+
+// TestMemory: it is bounded, for one socket and for all, and is given back.
+func TestMemory(t *testing.T) {
+	const block = 64 << 10
+	for _, c := range []struct {
+		cfg      Config
+		one, all int
+	}{
+		{Config{QueueBytes: 3 * block}, 3, 9},
+		{Config{QueueBytes: 100 * block, AllBytes: 10 * block}, 10, 10},
+		{Config{QueueBytes: 100 * block}, 80, 240},
+	} {
+		r := newRig(t, c.cfg, link.Config{}, link.Config{})
+		b, _ := bound(t, &r.b, 0, 2000)
+		var all []*Socket
+		n := 0
+		for port := range uint16(3) {
+			s, k := bound(t, &r.a, 0, 1000+port)
+			k.refuse = true
+			all = append(all, s)
+			for range 80 {
+				require.Zero(t, b.Send(addrA, 1000+port, [][]byte{make([]byte, 60000)}))
+				r.run()
+			}
+			if n += s.count; port == 0 {
+				assert.Equal(t, c.one, s.count)
+			}
+		}
+		assert.Equal(t, c.all, n)
+		assert.Equal(t, n*block, r.a.store.used)
+		for range 2 {
+			for _, s := range all {
+				for _, _, _, ok := s.Next(); ok; _, _, _, ok = s.Next() {
+				}
+				require.Zero(t, s.bytes)
+			}
+			assert.Zero(t, r.a.store.used)
+			idle := 0
+			for i := range r.a.store.idle {
+				for d := r.a.store.idle[i]; d != nil; d = d.next {
+					idle += len(d.data)
+				}
+			}
+			assert.LessOrEqual(t, idle, mostIdle)
+			assert.Equal(t, idle, r.a.store.unused)
+			require.Zero(t, b.Send(addrA, 1000, parts("x")))
+			require.Zero(t, b.Send(addrA, 1000, [][]byte{make([]byte, 60000)}))
+			r.run()
+			require.Equal(t, 2, all[0].count)
+		}
+	}
+}
+
+// TestOrder: while something waits, the handler is not offered what comes later.
+func TestOrder(t *testing.T) {
+	r := simple(t)
+	s, k := bound(t, &r.a, 0, 1000)
+	b, _ := bound(t, &r.b, 0, 2000)
+	k.refuse = true
+	for _, text := range []string{"1", "2", "3"} {
+		require.Zero(t, b.Send(addrA, 1000, parts(text)))
+		r.run()
+		k.refuse = false
+	}
+	assert.Empty(t, k.got)
+	for _, want := range []string{"1", "2", "3"} {
+		p, _, _, _ := s.Next()
+		assert.Equal(t, want, string(p))
+	}
+	require.Zero(t, b.Send(addrA, 1000, parts("4")))
+	r.run()
+	assert.Equal(t, []string{"4"}, k.got)
+}
+
+// datagramIn is a datagram as ip hands it over, with its checksum.
+func datagramIn(src wire.Addr, from, to uint16, text string) *ip.Packet {
+	u := wire.UDP(append(make([]byte, wire.UDPLen), text...))
+	u.Put(from, to, len(u))
+	binary.BigEndian.PutUint16(u[6:], ^wire.Fold(wire.Sum(u, wire.PseudoSum(src, addrA, wire.ProtoUDP, len(u)))))
+	return &ip.Packet{Src: src, Dst: addrA, Data: u}
+}
+
+func TestBadDatagrams(t *testing.T) {
+	r := simple(t)
+	_, k := bound(t, &r.a, 0, 1000)
+	try := func(change func(p *ip.Packet)) {
+		p := datagramIn(addrB, 5, 1000, "hello")
+		change(p)
+		r.a.Input(p)
+	}
+	try(func(*ip.Packet) {})
+	try(func(p *ip.Packet) { p.Data[6], p.Data[7] = 0, 0 }) // none
+	try(func(p *ip.Packet) { p.Data[7] ^= 1; p.SumGood = true })
+	try(func(p *ip.Packet) { p.Data = append(p.Data, "more than the length says"...) })
+	require.Equal(t, []string{"hello", "hello", "hello", "hello"}, k.got)
+	try(func(p *ip.Packet) { p.Data[7] ^= 1 })
+	try(func(p *ip.Packet) { p.Data[9] ^= 1 })
+	try(func(p *ip.Packet) { p.Src++ })
+	assert.Equal(t, uint64(3), r.a.counters.BadSum)
+	try(func(p *ip.Packet) { p.Data = p.Data[:7] })
+	try(func(p *ip.Packet) { p.Data[5] = 7 })
+	try(func(p *ip.Packet) { p.Data[5] = 14 })
+	assert.Equal(t, uint64(3), r.a.counters.BadHeader)
+	assert.Len(t, k.got, 4)
+	assert.Zero(t, r.a.counters.NoPort)
+}
+
+// TestConnected: nobody but the peer gets through, and only errors about what was sent to it.
+func TestConnected(t *testing.T) {
+	r := simple(t)
+	s, k := bound(t, &r.a, 0, 1000)
+	require.Zero(t, s.Connect(addrB, 5))
+	r.a.Input(datagramIn(addrB, 5, 1000, "x"))
+	r.a.Input(datagramIn(addrB, 6, 1000, "x"))
+	r.a.Input(datagramIn(addrB+1, 5, 1000, "x"))
+	assert.Len(t, k.got, 1)
+
+	good := ip.Failure{Errno: syscall.ECONNREFUSED, Local: addrA, Remote: addrB, Hard: true, Data: []byte{3, 0xe8, 0, 5, 0, 8, 0, 0}}
+	for i, change := range []func(f *ip.Failure){
+		func(f *ip.Failure) { f.Hard = false },
+		func(f *ip.Failure) { f.Local = loopback },
+		func(f *ip.Failure) { f.Remote++ },
+		func(f *ip.Failure) { f.Data = []byte{3, 0xe9, 0, 5, 0, 8, 0, 0} },
+		func(f *ip.Failure) { f.Data = []byte{3, 0xe8, 0, 6, 0, 8, 0, 0} },
+	} {
+		f := good
+		change(&f)
+		r.a.Failed(&f)
+		assert.Equal(t, uint64(i+1), r.a.counters.ErrorsStray)
+	}
+	assert.Empty(t, k.errs)
+	r.a.Failed(&good)
+	assert.Equal(t, []abi.Errno{syscall.ECONNREFUSED}, k.errs)
+	require.Zero(t, s.Connect(addrB, 6), "again")
+	r.a.Input(datagramIn(addrB, 6, 1000, "x"))
+	assert.Len(t, k.got, 2)
 }
 
 // TestClosedByHandler: a handler may close its socket.

@@ -1,0 +1,95 @@
+"""Figures of the libOS dpdk between two processes that DPDK's memif joins, beside the raw link and the kernel."""
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from figures import SIZE, c_rtt, column, interleaved, rtt_lines
+from procs import BIN, CLIENT_CPU, ROOT, SERVER_CPU, Server, Skipped, run
+from table import compare
+
+ADDRESS = "10.0.0.1"
+CONFIG = """libos: dpdk
+network:
+  address: {address}/24
+dpdk:
+  eal_init: [--no-huge, --no-pci, "--vdev=net_memif0,role={role},socket={socket},socket-abstract=no"]
+"""
+
+
+def need_dpdk():
+    if not (BIN / "memif_raw").exists() or not (ROOT / "build" / "lib" / "libdmtr-dpdk.so").exists():
+        raise Skipped("DPDK is missing (Debian: libdpdk-dev)")
+    if SERVER_CPU == CLIENT_CPU:
+        raise Skipped("both ends spin, which needs two CPUs")
+
+
+@contextmanager
+def link():
+    """The place of a memif socket, and configurations of server and client."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for role, address in (("server", ADDRESS), ("client", "10.0.0.2")):
+            (place / role).write_text(CONFIG.format(address=address, role=role, socket=place / "memif"))
+        yield place
+
+
+def dmtr_rtt(proto, plan, wait="spin"):
+    with link() as place, Server(f"{proto}_server", "--ip", ADDRESS, "--port", 0, "--cpu", SERVER_CPU,
+                                 wait=wait, config=place / "server") as server:
+        result = run(f"{proto}_client", "--ip", ADDRESS, "--port", server.port, "--cpu", CLIENT_CPU, "--json", "--size", SIZE,
+                     "--iterations", plan.iterations, "--warmup", plan.warmup, wait=wait, config=place / "client")
+        return result["recorders"]["rtt"]
+
+
+def raw_rtt(plan):
+    with link() as place, Server("memif_raw", "server", place / "memif", SERVER_CPU):
+        return run("memif_raw", "client", place / "memif", CLIENT_CPU, SIZE, plan.iterations, plan.warmup)["recorders"]["rtt"]
+
+
+def memif_echo(plan):
+    """Echo of 64 bytes over memif, both ends spinning, against the raw link and against the kernel."""
+    need_dpdk()
+    raw = interleaved(plan, plan.few_rounds, {
+        "tcp": lambda: dmtr_rtt("tcp", plan),
+        "udp": lambda: dmtr_rtt("udp", plan),
+        "raw link": lambda: raw_rtt(plan),
+        "kernel": lambda: c_rtt("tcp", plan),
+    })
+    lines = rtt_lines("TCP echo 64 B over memif, against the raw link", raw["tcp"], raw["raw link"], 5)
+    lines += rtt_lines("  against the kernel, C loop", raw["tcp"], raw["kernel"], 1 / 6)
+    lines += rtt_lines("UDP echo 64 B over memif, against the raw link", raw["udp"], raw["raw link"], 4)
+    for name, bar in (("tcp", 3), ("udp", None), ("raw link", None)):
+        lines.append(compare(f"memif, {name}: p99.9 against its own p50", "ns", column(raw[name], "p99.9"), column(raw[name], "p50"), bar=bar))
+    return lines, raw
+
+
+def dmtr_bulk(plan, config=True):
+    with link() as place:
+        address = ADDRESS if config else "127.0.0.1"
+        def settings(role):
+            return {"wait": "spin", "config": place / role if config else None}
+        with Server("bulk", "server", address, SERVER_CPU, **settings("server")) as server:
+            return run("bulk", "client", address, CLIENT_CPU, server.port, 65536, plan.load_seconds, **settings("client"))
+
+
+def raw_bulk(plan):
+    with link() as place, Server("memif_raw", "sink", place / "memif", SERVER_CPU):
+        return run("memif_raw", "source", place / "memif", CLIENT_CPU, 1514, plan.load_seconds)
+
+
+def memif_bulk(plan):
+    """One TCP connection with messages of 64 KiB over memif at MTU 1500, against the raw link and against the kernel's loopback."""
+    need_dpdk()
+    raw = interleaved(plan, plan.few_rounds, {
+        "tcp": lambda: dmtr_bulk(plan),
+        "raw link": lambda: raw_bulk(plan),
+        "kernel": lambda: dmtr_bulk(plan, config=False),
+    })
+    rates = {name: column(results, "gbit_per_s") for name, results in raw.items()}
+    lines = [compare("64 KiB messages over memif, against the raw link", "Gbit/s", rates["tcp"], rates["raw link"],
+                     bar=10, at_least=True, judged="ours"),
+             compare("  against posix over loopback", "Gbit/s", rates["tcp"], rates["kernel"])]
+    return lines, raw
+
+
+FIGURES = (memif_echo, memif_bulk)
