@@ -139,7 +139,7 @@ func (k *kernel) pump(fd int, out []byte) (got []byte, err error) {
 
 // TestKernelTCPTransfer: bytes both ways at once, with half-close, opened by either side.
 func TestKernelTCPTransfer(t *testing.T) {
-	n := 64 << 20
+	n := 32 << 20
 	if testing.Short() {
 		n = 8 << 20
 	}
