@@ -32,8 +32,8 @@ func (r *recovery) onAck(e *ackEvent) {
 		r.reduce(a.delivered, lost || e.Acked == 0)
 	case r.state == stateLoss:
 		r.cc.growAfterTimeout(a.delivered)
-	case a.delivered > 0:
-		r.cc.grow(a.delivered, flight, e.Now, r.rtt.srtt)
+	case e.Acked > 0: // and not for duplicate ACKs (RFC 3042, section 2)
+		r.cc.grow(e.Acked, flight, e.Now, r.rtt.srtt)
 	}
 	if e.Acked > 0 {
 		r.rtoAt = e.Now + r.rtt.timeout() // RFC 6298, 5.3
