@@ -27,6 +27,9 @@ func (c *Conn) arm(now int64) {
 	if c.resendAt != never || c.persistAt != never {
 		at = min(at, c.giveUpAt())
 	}
+	if c.retryAt != never { // nothing can be sent before, so what is due has to wait, or it would be due for ever
+		at = max(at, c.retryAt)
+	}
 	c.schedule(at)
 }
 
