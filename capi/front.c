@@ -60,6 +60,8 @@ DMTR_EXPORT int dmtr_init(int argc, char *argv[])
         if (rc == 0) {
             dmtr_started = 1;
             __atomic_store_n(&dmtr_ctl, ctl, __ATOMIC_RELEASE);
+            if (ctl->keep)
+                dmtr_keep();
         }
     }
     dmtr_unlock();
@@ -241,7 +243,7 @@ DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
 const uint32_t dmtr_shared_layout[] = {
     sizeof(struct dmtr_token), offsetof(struct dmtr_token, state), offsetof(struct dmtr_token, hint),
     offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
-    sizeof(struct dmtr_control), offsetof(struct dmtr_control, want), offsetof(struct dmtr_control, spin_ns), offsetof(struct dmtr_control, forked),
+    sizeof(struct dmtr_control), offsetof(struct dmtr_control, want), offsetof(struct dmtr_control, spin_ns), offsetof(struct dmtr_control, forked), offsetof(struct dmtr_control, polls),
     offsetof(struct dmtr_control, ready), offsetof(struct dmtr_control, free), offsetof(struct dmtr_control, num_fds),
     offsetof(struct dmtr_control, ports), offsetof(struct dmtr_control, scratch),
     offsetof(struct dmtr_control, chunks), offsetof(struct dmtr_control, hints),

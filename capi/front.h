@@ -48,6 +48,9 @@ extern int dmtr_started;
 /* The asynchronous dmtr_connect(). */
 int dmtr_start_connect(dmtr_qtoken_t *qt_out, int qd, const struct sockaddr *saddr, socklen_t size);
 
+/* Starts the thread that polls while the program does not, see keeper.c. */
+void dmtr_keep(void);
+
 /* Wakes all threads asleep in a wait; called with the lock held. */
 void dmtr_wake_all(void);
 

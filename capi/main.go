@@ -79,7 +79,7 @@ func checkLayout() bool {
 	want := []uintptr{
 		unsafe.Sizeof(t), unsafe.Offsetof(t.State), unsafe.Offsetof(t.Hint),
 		unsafe.Offsetof(t.Flags), unsafe.Offsetof(t.Result),
-		unsafe.Sizeof(c), unsafe.Offsetof(c.Want), unsafe.Offsetof(c.SpinNs), unsafe.Offsetof(c.Forked),
+		unsafe.Sizeof(c), unsafe.Offsetof(c.Want), unsafe.Offsetof(c.SpinNs), unsafe.Offsetof(c.Forked), unsafe.Offsetof(c.Polls),
 		unsafe.Offsetof(c.Ready), unsafe.Offsetof(c.Free), unsafe.Offsetof(c.NumFds),
 		unsafe.Offsetof(c.Ports), unsafe.Offsetof(c.Scratch),
 		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints),

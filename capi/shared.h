@@ -70,6 +70,8 @@ struct dmtr_control {
     uint32_t spin_ns;
     uint32_t broken;
     uint32_t forked;
+    uint32_t keep;
+    uint32_t polls;
     struct dmtr_list ready, parked, free;
     uint32_t num_fds;
     int32_t fds[MAX_WAIT_FDS];

@@ -92,6 +92,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 	}
 	o.stack = stack
 	o.ports.host = stack.TCP()
+	eng.Control().Keep = 1
 	return o, nil
 }
 

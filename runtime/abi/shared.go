@@ -96,6 +96,8 @@ type Control struct {
 	SpinNs   uint32
 	Broken   uint32 // the engine has panicked: every wait ends with EIO
 	Forked   uint32 // there has been a child process, which may hold copies of all descriptors
+	Keep     uint32 // the libOS must be polled even while the program makes no calls
+	Polls    uint32 // how often it has been
 	Ready    List   // completed tokens that no wait has looked for yet, oldest first
 	Parked   List   // completed tokens that a wait_any looked for in its array and missed
 	Free     List   // records without a token

@@ -109,6 +109,7 @@ func (e *Engine) Close() {
 // Drive polls the libOSes up to n times, and returns early once an operation completes or another thread wants in.
 func (e *Engine) Drive(n int) {
 	seq := e.ctl.Seq
+	e.ctl.Polls++
 	for ; n > 0; n-- {
 		e.net.Poll()
 		if e.split {

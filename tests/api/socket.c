@@ -6,13 +6,13 @@
 static void test_no_descriptors(void)
 {
     struct rlimit normal, none;
-    int qd = 0;
+    int qd = 0, err = test_on("raw") ? 0 : EMFILE; /* sockets of raw take none */
     CHECK(getrlimit(RLIMIT_NOFILE, &normal) == 0);
     none = normal;
     none.rlim_cur = 0;
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), EMFILE);
-    CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_DGRAM, 0), EMFILE);
+    CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), err);
+    CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_DGRAM, 0), err);
     CHECK(setrlimit(RLIMIT_NOFILE, &normal) == 0);
     CHECK_ERR(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), 0);
     CHECK_ERR(dmtr_close(qd), 0);

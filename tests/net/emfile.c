@@ -49,6 +49,22 @@ static void check_works(int qd, int fd)
     plain_expect(fd, "pong", 4);
 }
 
+/* Sockets of raw take no descriptors. */
+static int none_needed(void)
+{
+    struct sockaddr_in addr;
+    int listener = test_listen(&addr), qd, file = 0, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    forbid_descriptors();
+    CHECK(connect(fd, ADDR(&addr), sizeof addr) == 0);
+    qd = q_accept(listener);
+    CHECK_ERR(dmtr_open(&file, "/dev/null", O_RDONLY), EMFILE);
+    check_works(qd, fd);
+    CHECK_ERR(dmtr_close(qd), 0);
+    CHECK_ERR(dmtr_close(listener), 0);
+    CHECK(close(fd) == 0);
+    return 0;
+}
+
 int main(void)
 {
     struct sockaddr_in addr;
@@ -56,6 +72,8 @@ int main(void)
     dmtr_qtoken_t pending, next;
     test_init();
     CHECK(getrlimit(RLIMIT_NOFILE, &normal) == 0);
+    if (test_on("raw"))
+        return none_needed();
     listener = test_listen(&addr);
     open_fd = plain_connect(&addr, 0);
     open_qd = q_accept(listener);

@@ -66,3 +66,25 @@ func TestBadConfig(t *testing.T) {
 	_, err = New(a, &Config{IP: ip.Config{Addr: fuzzAddr, Prefix: 24, Known: map[wire.Addr]wire.MAC{fuzzPeer: wire.Broadcast}}}, 0)
 	assert.NotZero(t, err)
 }
+
+// TestAdvice: a connection that gets no answer makes IP look for the neighbour again (RFC 9293, MUST-20; RFC 1122, section
+// 3.3.1.4).
+func TestAdvice(t *testing.T) {
+	for name, established := range map[string]bool{"syn": false, "data": true} {
+		t.Run(name, func(t *testing.T) {
+			g := newTarget(t)
+			g.poll()
+			requests := g.stack.IP().Counters().ARPRequestsOut
+			if established {
+				g.do(3, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5 << 4, byte(wire.SYN | wire.ACK), 255, 255, 0, 0, 0, 0})
+				g.do(3, append([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5 << 4, byte(wire.ACK), 255, 255, 0, 0, 0, 0}, "echo"...))
+			}
+			g.mute = true
+			for g.now < 4e9 {
+				g.now += 1e7
+				g.poll()
+			}
+			assert.Greater(t, g.stack.IP().Counters().ARPRequestsOut, requests)
+		})
+	}
+}

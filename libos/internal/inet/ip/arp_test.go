@@ -159,6 +159,31 @@ func TestAgeing(t *testing.T) {
 	assert.Equal(t, mac3, wire.Ethernet(out[0]).Dst())
 }
 
+// TestDoubt: a neighbour that came back with another address is found.
+func TestDoubt(t *testing.T) {
+	r := newRig(t, nil)
+	p := &Path{}
+	r.Doubt(p)
+	r.Doubt(r.path(0, us))
+	p = r.path(0, peer)
+	r.Doubt(p)
+	assert.Empty(t, r.sent())
+	r.knows(peer, peerMAC)
+	r.push(p, wire.ProtoTCP, "x")
+	r.sent()
+	for range 10 {
+		r.Doubt(p)
+		r.wait(110 * ms)
+	}
+	out := r.sent()
+	require.Len(t, out, 2)
+	r.arpOut(out[0], peerMAC, wire.ARPRequest, peer)
+	r.arpOut(out[1], wire.Broadcast, wire.ARPRequest, peer)
+	r.feed(arpIn(wire.ARPReply, mac3, peer, us))
+	r.push(p, wire.ProtoTCP, "x")
+	assert.Equal(t, mac3, wire.Ethernet(r.sent()[0]).Dst())
+}
+
 func TestNewAddressOfNeighbour(t *testing.T) {
 	r := newRig(t, nil)
 	r.knows(peer, peerMAC)

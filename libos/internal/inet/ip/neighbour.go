@@ -183,6 +183,15 @@ func (n *neighbour) wanted() {
 	}
 }
 
+// Doubt is the advice of a protocol that its packets do not seem to arrive: the neighbour may have another Ethernet address
+// now, and is asked (RFC 1122, sections 2.3.2.1 and 3.3.1.4).
+func (h *Host) Doubt(p *Path) {
+	if n := p.to; n != nil && n.state == reachable && n.age == p.age {
+		n.state, n.tries = probing, 0
+		n.ask()
+	}
+}
+
 // confirmed notes that the neighbour has been heard from, with its Ethernet address.
 func (n *neighbour) confirmed(mac wire.MAC) {
 	h := n.host
@@ -227,7 +236,7 @@ func (n *neighbour) ask() {
 	n.tries++
 	n.asked = h.now
 	to := wire.Broadcast
-	if n.state == probing { // RFC 1122, section 2.3.2.1: unicast poll
+	if n.state == probing && n.tries == 1 { // RFC 1122, section 2.3.2.1: unicast poll
 		to = n.mac
 	}
 	h.counters.ARPRequestsOut++

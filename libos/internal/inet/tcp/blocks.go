@@ -76,3 +76,6 @@ func (b *blocks) close() {
 		b.free[i] = nil
 	}
 }
+
+// Memory tells how many bytes, in how many blocks, the buffers of all connections have now.
+func (h *Host) Memory() (bytes, blocks int) { return h.blocks.used, h.blocks.count }

@@ -73,11 +73,18 @@ func (c *Conn) ownFinAcked() {
 	case Closing:
 		c.state = TimeWait
 	case LastACK:
-		c.leave()
-		c.state = Closed // but a handler that has it still can read what came
-		if c.flags&orphan != 0 {
-			c.destroy()
-		}
+		c.finished()
+	}
+}
+
+// finished ends a connection both of whose directions are closed. A handler that has it still can read what came.
+func (c *Conn) finished() {
+	c.leave()
+	c.state = Closed
+	c.snd.release(&c.host.blocks)
+	c.recovery.reset()
+	if c.flags&orphan != 0 {
+		c.destroy()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
@@ -107,6 +108,34 @@ func TestReadLate(t *testing.T) {
 	assert.Len(t, b.ended, 1)
 	b.c.Close()
 	r.empty()
+}
+
+// Nor does a reset that comes when both directions are closed take it away.
+func TestReadAfterReset(t *testing.T) {
+	r := newLab(t, Config{}, Config{})
+	a, b := r.pair()
+	b.limit = 0
+	a.write(pattern(5000))
+	a.c.Shutdown()
+	r.settle()
+	b.c.Shutdown()
+	require.Equal(t, LastACK, b.c.State())
+	b.c.input(reset(b.c))
+	assert.Equal(t, Closed, b.c.State())
+	b.limit = -1
+	b.c.Pull()
+	assert.Equal(t, pattern(5000), b.got)
+	assert.Equal(t, []abi.Errno{0}, b.ended)
+	b.c.Close()
+	assert.Zero(t, r.b.blocks.count)
+}
+
+// reset is a RST that c believes.
+func reset(c *Conn) wire.TCP {
+	p := make([]byte, wire.TCPLen)
+	l, r := c.Local(), c.Remote()
+	wire.TCP(p).Put(r.Port, l.Port, c.rcvNxt, 0, wire.TCPLen, wire.RST, 0)
+	return p
 }
 
 func TestAbort(t *testing.T) {

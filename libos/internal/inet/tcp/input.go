@@ -99,7 +99,11 @@ func (c *Conn) acked(seq, ack wire.Seq, wnd int, data bool, now int64) {
 		c.dupAcks++
 		c.host.Counters.DuplicateACKs++
 	}
+	before := c.recovery.state
 	c.recovery.onAck(e)
+	if c.recovery.state == stateRecovery && before != stateRecovery {
+		c.host.Counters.FastRetransmits++
+	}
 	if n := ack.Since(c.sndUna); n > 0 {
 		if have := c.snd.len(); n > have {
 			c.flags |= finAcked
@@ -334,7 +338,7 @@ func (c *Conn) inputReset(s *segment, now int64) {
 	case SynReceived:
 		err = syscall.ECONNREFUSED
 	case Closing, LastACK, TimeWait: // both directions were closed
-		c.destroy()
+		c.finished()
 		return
 	default:
 		err = syscall.ECONNRESET

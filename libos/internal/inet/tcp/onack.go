@@ -5,7 +5,7 @@ import "github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 // onAck takes in an ACK.
 func (r *recovery) onAck(e *ackEvent) {
 	b := &r.board
-	flight := r.inFlight()
+	flight, open := r.inFlight(), r.state == stateOpen
 	a := arrival{now: e.Now, echo: e.HasEcho && r.timestamps, echoed: e.Echo, minRTT: r.rtt.minimum()}
 	if e.Acked = e.Ack.Since(b.una); e.Acked > 0 {
 		b.ack(e.Ack, &a)
@@ -32,8 +32,8 @@ func (r *recovery) onAck(e *ackEvent) {
 		r.reduce(a.delivered, lost || e.Acked == 0)
 	case r.state == stateLoss:
 		r.cc.growAfterTimeout(a.delivered)
-	case a.delivered > 0:
-		r.cc.grow(a.delivered, flight, e.Now, r.rtt.srtt)
+	case open && e.Acked > 0: // not for duplicate ACKs (RFC 3042, section 2), nor for the one that ended a recovery
+		r.cc.grow(e.Acked, flight, e.Now, r.rtt.srtt)
 	}
 	if e.Acked > 0 {
 		r.rtoAt = e.Now + r.rtt.timeout() // RFC 6298, 5.3

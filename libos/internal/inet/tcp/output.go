@@ -150,7 +150,7 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 		size += stampLen
 	}
 	if size+n > len(b) { // the path has become narrower just now
-		c.retryAt = now
+		c.retryAt = now + bufferRetry
 		return false
 	}
 	if c.assembler.pending() {

@@ -117,9 +117,18 @@ func (r *recovery) setMSS(mss int) {
 // full tells that no more segments can be noted; nothing new may be sent until an ACK has come.
 func (r *recovery) full() bool { return r.board.full() }
 
+// smallSegments is how many times as many segments may be in flight as full ones would fill the window. The window is
+// in bytes, but what queues and receivers have room for are packets.
+const smallSegments = 8
+
 // allowance tells how many bytes congestion control lets leave now; may be negative. A segment may leave if it is at
 // least its length, or if nothing is in flight.
-func (r *recovery) allowance() int { return r.cc.cwnd - r.inFlight() }
+func (r *recovery) allowance() int {
+	if int(r.board.flying)*r.cc.mss >= smallSegments*r.cc.cwnd {
+		return 0
+	}
+	return r.cc.cwnd - r.inFlight()
+}
 
 // inFlight is "pipe": bytes sent that are neither acknowledged, SACKed, nor lost.
 func (r *recovery) inFlight() int {
@@ -253,6 +262,7 @@ func (r *recovery) expire(now int64) {
 	} else {
 		b.loseAll()
 	}
+	b.join(r.cc.mss)
 	r.cc.collapse(b.pipe())
 	r.rtt.backOff()
 	r.rtoAt = now + r.rtt.timeout()

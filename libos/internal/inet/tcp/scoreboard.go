@@ -318,6 +318,27 @@ func (s *scoreboard) loseAll() {
 	}
 }
 
+// join makes fewer, longer records of short lost ones next to each other, of up to mss bytes, so that they are sent
+// again in fewer segments.
+func (s *scoreboard) join(mss int) {
+	if s.lostSegs < 2 || s.lost >= s.lostSegs*mss/2 {
+		return
+	}
+	last := s.base // what has been gathered so far
+	for id := s.base + 1; id != s.base+s.n; id++ {
+		r, p := s.at(id), s.at(last)
+		if r.flags&p.flags&isLost != 0 && r.end.Since(p.start) <= mss {
+			p.end = r.end
+			p.flags |= r.flags
+			continue
+		}
+		last++
+		*s.at(last) = *r
+	}
+	s.n = last + 1 - s.base
+	s.relink(0)
+}
+
 // findLost takes the marks of loss off all: they were wrong.
 func (s *scoreboard) findLost() { s.relink(isLost) }
 

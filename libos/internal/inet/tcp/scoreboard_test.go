@@ -194,6 +194,36 @@ func TestScoreboardSplit(t *testing.T) {
 	require.True(t, s.full())
 }
 
+func TestScoreboardJoin(t *testing.T) {
+	var b blocks
+	var s scoreboard
+	s.start(1000, &b)
+	for i := range 30 {
+		require.False(t, s.full())
+		s.sent(s.nxt+10, int64(i+1))
+	}
+	s.sack(sackRange{1100, 1110}, &arrival{now: 50})
+	s.loseAll()
+	s.resent(1000, 60, 7)
+	s.join(55)
+	s.check(t)
+	var sizes []int
+	for id := s.base; id != s.base+s.n; id++ {
+		sizes = append(sizes, s.at(id).end.Since(s.at(id).start))
+	}
+	require.Equal(t, []int{10, 50, 40, 10, 50, 50, 50, 40}, sizes)
+	require.Equal(t, [2]int{280, 6}, [2]int{s.lost, s.lostSegs})
+	s.ack(s.nxt, &arrival{now: 60})
+	s.check(t)
+	s.sent(s.nxt+50, 70)
+	s.sent(s.nxt+50, 70)
+	s.loseAll()
+	s.join(100)
+	require.Equal(t, uint32(2), s.n, "not worth it")
+	s.release()
+	b.close()
+}
+
 func TestScoreboardAllocs(t *testing.T) {
 	var b blocks
 	var s scoreboard

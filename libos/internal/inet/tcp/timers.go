@@ -27,6 +27,9 @@ func (c *Conn) arm(now int64) {
 	if c.resendAt != never || c.persistAt != never {
 		at = min(at, c.giveUpAt())
 	}
+	if c.retryAt != never { // nothing can be sent before, so what is due has to wait, or it would be due for ever
+		at = max(at, c.retryAt)
+	}
 	c.schedule(at)
 }
 
@@ -101,6 +104,7 @@ func (c *Conn) synTimeout(now int64) {
 		c.fail(c.timeoutErrno())
 		return
 	}
+	c.host.ip.Doubt(&c.path)
 	c.synTries++
 	c.resent++
 	c.host.Counters.Retransmits++
@@ -108,6 +112,9 @@ func (c *Conn) synTimeout(now int64) {
 	c.resendAt = min(c.resendAt, c.progress+c.host.cfg.ConnectTimeout)
 	c.schedule(c.resendAt)
 }
+
+// adviseAfter is R1 of MUST-20, in retransmissions (SHLD-9).
+const adviseAfter = 3
 
 // resendTimeout does what the loss recovery wants when its time has come.
 func (c *Conn) resendTimeout(now int64) {
@@ -118,6 +125,9 @@ func (c *Conn) resendTimeout(now int64) {
 	case doRTO:
 		c.host.Counters.RTOs++
 		c.asked(now)
+		if c.recovery.rtt.backoff >= adviseAfter {
+			c.host.ip.Doubt(&c.path)
+		}
 		c.suspectPath()
 	}
 }

@@ -1,0 +1,77 @@
+/*
+ * A TCP/IP stack has to answer its peers also while the program computes, sleeps or waits for something
+ * else: what the kernel does for its sockets. For a libOS that asks for it (Control.Keep) this thread
+ * looks now and then whether anybody polls. If nobody does, it polls in the program's stead, woken by
+ * the descriptors of the libOS, until the program comes back.
+ */
+#define _GNU_SOURCE
+#include "front.h"
+#include "sys.h"
+
+#include "_cgo_export.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#define PERIOD_NS 5000000L
+#define SLACK_NS 50000UL
+
+static uint32_t polls(void)
+{
+    return __atomic_load_n(&dmtr_ctl->polls, __ATOMIC_RELAXED);
+}
+
+/* Polls once, and sleeps until there is something to do, or for a period; returns the count of polls, or 0 to give up. */
+static uint32_t poll_and_sleep(void)
+{
+    struct pollfd fds[MAX_WAIT_FDS];
+    const struct timespec period = {0, PERIOD_NS};
+    uint64_t seq = dmtr_enter();
+    uint32_t n = dmtr_ctl->num_fds;
+    dmtrGoDrive(1);
+    dmtrGoArm();
+    uint32_t seen = dmtr_ctl->polls;
+    int broken = (int)dmtr_ctl->broken;
+    for (uint32_t i = 0; i < n; i++)
+        fds[i] = (struct pollfd){dmtr_ctl->fds[i], POLLIN, 0};
+    dmtr_leave(seq);
+    if (broken)
+        return 0;
+    struct timespec left = period;
+    sys_call(SYS_ppoll, (long)fds, n, (long)&left, 0, 0, 0);
+    for (uint32_t i = 0; i < n; i++)
+        if (fds[i].revents & POLLNVAL)
+            return 0;
+    return seen != 0 ? seen : 1;
+}
+
+static void *keep(void *arg)
+{
+    const struct timespec period = {0, PERIOD_NS};
+    prctl(PR_SET_TIMERSLACK, SLACK_NS);
+    if (dmtr_thread_enter() != 0)
+        return arg;
+    for (uint32_t seen = polls();;) {
+        struct timespec left = period;
+        sys_call(SYS_nanosleep, (long)&left, 0, 0, 0, 0, 0);
+        uint32_t now = polls();
+        int away = now == seen && __atomic_load_n(&dmtr_ctl->blocked, __ATOMIC_RELAXED) == 0;
+        seen = now;
+        while (away) {
+            if ((seen = poll_and_sleep()) == 0)
+                return arg;
+            away = polls() == seen && __atomic_load_n(&dmtr_ctl->blocked, __ATOMIC_RELAXED) == 0;
+        }
+    }
+}
+
+void dmtr_keep(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, keep, NULL) != 0)
+        return; /* then peers have to wait for the program's next call */
+    pthread_setname_np(thread, "dmtr-keeper");
+    pthread_detach(thread);
+}

@@ -1,0 +1,344 @@
+package inet
+
+import (
+	"bytes"
+	"fmt"
+	"syscall"
+
+	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+)
+
+// simFlow is one connection and the program at each end: ends[0] opens it.
+type simFlow struct {
+	sim      *sim
+	id       int
+	kind     simKind
+	port     uint16
+	at       int64 // when it begins
+	ends     [2]simEnd
+	listener *tcp.Listener
+}
+
+// simKind is how a flow goes.
+type simKind uint8
+
+const (
+	flowOrderly      simKind = iota // both send all and shut down
+	flowClose                       // an end closes early
+	flowAbort                       // an end aborts
+	flowRefused                     // nobody listens
+	flowSimultaneous                // both open
+)
+
+// simEnd is the program at one end.
+type simEnd struct {
+	flow *simFlow
+	host *simHost
+	peer *simEnd
+	conn *tcp.Conn
+	at   int64 // when it does something by itself
+
+	key     int   // where its data begins in the table
+	total   int   // bytes to send
+	sent    int   // written so far
+	chunk   int   // bytes for each write, at most
+	think   int64 // between writes
+	pushed  bool
+	stopAt  int   // close or abort after so many bytes sent, -1: not
+	got     int   // bytes received
+	slow    bool  // reads parts only
+	rest    int64 // and then pauses up to this
+	resting bool
+
+	connected, shut, ended, done bool
+	err                          abi.Errno
+}
+
+func (s *sim) newFlow(id int) *simFlow {
+	f := &simFlow{sim: s, id: id, port: uint16(5000 + id), at: s.now + int64(s.rnd.IntN(2))*int64(s.upTo(int(simSecond)))}
+	switch n := s.rnd.IntN(20); {
+	case n < 3 && s.alive:
+		f.kind = flowClose
+	case n < 6 && s.alive:
+		f.kind = flowAbort
+	case n == 6:
+		f.kind = flowRefused
+	case n == 7:
+		f.kind = flowSimultaneous
+	}
+	most := 200_000
+	if s.chance(0.03) {
+		most = 4 << 20
+	}
+	swap := s.rnd.IntN(2)
+	for i := range f.ends {
+		e := &f.ends[i]
+		*e = simEnd{flow: f, host: &s.hosts[i^swap], peer: &f.ends[1-i], at: timer.Never, key: s.rnd.IntN(simTable), stopAt: -1}
+		if s.chance(0.7) {
+			e.total = s.upTo(most)
+		}
+		e.chunk = s.upTo(64 << 10)
+		e.chunk = max(e.chunk, e.total/2000)
+		if s.chance(0.3) {
+			e.think = int64(s.upTo(int(20 * simMillisecond)))
+			e.chunk = max(e.chunk, e.total/200)
+		}
+		if s.chance(0.3) {
+			e.slow, e.rest = true, int64(s.upTo(int(100*simMillisecond)))
+		}
+	}
+	if f.kind == flowClose || f.kind == flowAbort {
+		e := &f.ends[s.rnd.IntN(2)]
+		e.stopAt = s.rnd.IntN(e.total + 1)
+	}
+	if f.kind != flowRefused && f.kind != flowSimultaneous {
+		l, err := f.ends[1].host.stack.TCP().Listen(0, f.port, 1+s.rnd.IntN(4), f)
+		if err != 0 {
+			s.failf("flow %d: listen: %v", id, err)
+		}
+		f.listener = l
+	}
+	return f
+}
+
+func (f *simFlow) String() string {
+	return fmt.Sprintf("flow %d (kind %d): %s | %s", f.id, f.kind, f.ends[0].String(), f.ends[1].String())
+}
+
+func (e *simEnd) String() string {
+	state := "none"
+	if e.conn != nil {
+		var i tcp.Info
+		e.conn.Info(&i)
+		state = fmt.Sprintf("%+v", i)
+	}
+	return fmt.Sprintf("%s sent %d of %d, got %d of %d, connected %v shut %v ended %v done %v err %v, %s", e.host.name, e.sent, e.total, e.got,
+		e.peer.total, e.connected, e.shut, e.ended, e.done, e.err, state)
+}
+
+// start opens the connection.
+func (f *simFlow) start() {
+	n := 1
+	if f.kind == flowSimultaneous {
+		n = 2
+	}
+	for i := range n {
+		e := &f.ends[i]
+		local, remote := uint16(0), f.port
+		if f.kind == flowSimultaneous {
+			local, remote = f.port+uint16(1000*i), f.port+uint16(1000*(1-i))
+		}
+		e.host.stack.SetNow(f.sim.now)
+		c, err := e.host.stack.TCP().Connect(0, local, e.peer.host.addr, remote, e)
+		if err != 0 {
+			f.sim.failf("flow %d: connect: %v", f.id, err)
+		}
+		e.conn = c
+		e.host.stack.Flush()
+	}
+}
+
+// Acceptable implements tcp.Acceptor.
+func (f *simFlow) Acceptable(l *tcp.Listener) {
+	c := l.Accept()
+	e := &f.ends[1]
+	if c == nil || e.conn != nil {
+		f.sim.failf("flow %d: accepted %v besides %v", f.id, c, e.conn)
+	}
+	e.conn, e.connected = c, true
+	c.SetHandler(e)
+	e.at = f.sim.now
+	f.sim.logf("flow %d accepted by %s", f.id, e.host.name)
+}
+
+// Connected implements tcp.Handler.
+func (e *simEnd) Connected(c *tcp.Conn, err abi.Errno) {
+	e.flow.sim.logf("flow %d of %s connected: %v", e.flow.id, e.host.name, err)
+	if e.connected || e.done {
+		e.flow.sim.failf("flow %d: connected twice", e.flow.id)
+	}
+	if e.err = err; err != 0 {
+		e.done = true
+		return
+	}
+	e.connected = true
+	e.at = e.flow.sim.now
+}
+
+// act writes, shuts down, or reads on.
+func (e *simEnd) act() {
+	s := e.flow.sim
+	if e.done {
+		return
+	}
+	if e.resting {
+		e.resting = false
+	}
+	e.conn.Pull()
+	if e.done {
+		return
+	}
+	e.write()
+	if e.pushed = false; e.done {
+		return
+	}
+	if e.sent == e.stopAt {
+		e.stop()
+		return
+	}
+	if e.sent == e.total && !e.shut {
+		e.shut = true
+		s.logf("flow %d: %s shuts down", e.flow.id, e.host.name)
+		e.conn.Shutdown()
+	}
+	e.closeIfOver()
+}
+
+func (e *simEnd) write() {
+	s := e.flow.sim
+	end := e.total
+	if e.stopAt >= 0 {
+		end = min(end, e.stopAt)
+	}
+	for e.sent < end {
+		n := min(end-e.sent, 1+s.rnd.IntN(e.chunk))
+		from := (e.key + e.sent) % simTable
+		n = min(n, 2*simTable-from)
+		k := e.conn.Write(s.data[from : from+n])
+		if k < 0 || k > n {
+			s.failf("flow %d: wrote %d of %d", e.flow.id, k, n)
+		}
+		e.sent += k
+		if s.chance(0.5) {
+			e.conn.Push()
+		}
+		if k < n {
+			break
+		}
+		if e.think > 0 {
+			e.at = s.now + s.rnd.Int64N(e.think)
+			break
+		}
+	}
+	e.conn.Push()
+}
+
+// stop ends the connection before its time.
+func (e *simEnd) stop() {
+	s := e.flow.sim
+	e.done = true
+	if e.flow.kind == flowAbort {
+		s.logf("flow %d: %s aborts", e.flow.id, e.host.name)
+		e.conn.Abort()
+		return
+	}
+	s.logf("flow %d: %s closes early", e.flow.id, e.host.name)
+	e.conn.Close()
+}
+
+// Received implements tcp.Handler.
+func (e *simEnd) Received(c *tcp.Conn, p []byte) int {
+	s := e.flow.sim
+	if c != e.conn || e.done || e.ended || len(p) == 0 {
+		s.failf("flow %d: %d bytes received after the end", e.flow.id, len(p))
+	}
+	if e.resting {
+		return 0
+	}
+	n := len(p)
+	if e.slow {
+		n = min(n, s.rnd.IntN(20_000)) // also 0
+		e.resting = true
+		e.at = min(e.at, s.now+1+s.rnd.Int64N(e.rest))
+	}
+	for q := p[:n]; len(q) > 0; {
+		from := (e.peer.key + e.got) % simTable
+		k := min(len(q), 2*simTable-from)
+		if e.got+k > e.peer.sent || !bytes.Equal(q[:k], s.data[from:from+k]) {
+			s.failf("flow %d: %s: wrong bytes at %d..%d of %d", e.flow.id, e.host.name, e.got, e.got+k, e.peer.sent)
+		}
+		e.got += k
+		q = q[k:]
+	}
+	s.note(s.now, int64(e.got))
+	return n
+}
+
+// Writable implements tcp.Handler.
+func (e *simEnd) Writable(c *tcp.Conn) {
+	if e.done {
+		e.flow.sim.failf("flow %d: writable after the end", e.flow.id)
+	}
+	e.at = e.flow.sim.now
+}
+
+// Ended implements tcp.Handler.
+func (e *simEnd) Ended(c *tcp.Conn, err abi.Errno) {
+	s := e.flow.sim
+	s.logf("flow %d of %s ended: %v", e.flow.id, e.host.name, err)
+	if c != e.conn || e.done || e.ended && err == 0 {
+		s.failf("flow %d: %s: ended (%v) after the end", e.flow.id, e.host.name, err)
+	}
+	if err != 0 {
+		e.err, e.done = err, true
+		return
+	}
+	if e.ended = true; e.flow.kind != flowAbort && e.got != e.peer.sent {
+		s.failf("flow %d: %s: end after %d of %d bytes", e.flow.id, e.host.name, e.got, e.peer.sent)
+	}
+	e.at = s.now
+}
+
+// closeIfOver closes a connection whose both directions have ended.
+func (e *simEnd) closeIfOver() {
+	if e.ended && e.shut && !e.done && e.sent == e.total {
+		e.done = true
+		e.flow.sim.logf("flow %d: %s closes", e.flow.id, e.host.name)
+		e.conn.Close()
+	}
+}
+
+// finished tells that the programs have nothing left to do.
+func (f *simFlow) finished() bool {
+	if f.at != timer.Never {
+		return false
+	}
+	a, b := &f.ends[0], &f.ends[1]
+	if f.kind == flowRefused || f.kind == flowAbort && a.done && b.conn == nil {
+		return a.done
+	}
+	return a.done && b.done
+}
+
+// check compares how the flow ended with what it is.
+func (f *simFlow) check() {
+	a, b := &f.ends[0], &f.ends[1]
+	switch f.kind {
+	case flowOrderly, flowSimultaneous:
+		for _, e := range []*simEnd{a, b} {
+			if e.err != 0 || e.got != e.peer.total || e.sent != e.total || !e.ended {
+				f.sim.failf("not in order: %s", f)
+			}
+		}
+	case flowRefused:
+		if a.err != syscall.ECONNREFUSED {
+			f.sim.failf("not refused: %s", f)
+		}
+	case flowClose, flowAbort:
+		for _, e := range []*simEnd{a, b} {
+			switch e.err {
+			case 0, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EPIPE, syscall.ECONNREFUSED:
+			default:
+				f.sim.failf("strange error: %s", f)
+			}
+		}
+	}
+}
+
+func (f *simFlow) close() {
+	if f.listener != nil {
+		f.listener.Close()
+	}
+}
