@@ -235,3 +235,41 @@ func TestInfo(t *testing.T) {
 	b.c.Info(&i)
 	assert.EqualValues(t, 100_000, i.BytesReceived)
 }
+
+// narrow is a device with room for a few frames until Flush.
+type narrow struct {
+	link.Device
+	left int
+}
+
+func (n *narrow) Buffer() []byte {
+	if n.left == 0 {
+		return nil
+	}
+	return n.Device.Buffer()
+}
+
+func (n *narrow) Send(size int, f link.Flags) {
+	n.left--
+	n.Device.Send(size, f)
+}
+
+// A device without room is tried again with the next poll, and by a timer if there is none.
+func TestNoBuffer(t *testing.T) {
+	da, db := link.NewPipe(link.Config{}, link.Config{})
+	dev := &narrow{Device: da, left: 1 << 30}
+	r := newLabOn(t, dev, db, Config{}, Config{})
+	a, b := r.pair()
+	dev.left = 3
+	a.write(pattern(10_000))
+	r.run(10 * millisecond)
+	assert.Len(t, b.got, 3*1448)
+	dev.left = 2
+	r.a.Flush()
+	r.settle()
+	assert.Len(t, b.got, 5*1448)
+	dev.left = 1000
+	r.run(millisecond)
+	assert.Equal(t, pattern(10_000), b.got)
+	assert.Zero(t, r.a.Counters.RTOs)
+}

@@ -38,23 +38,34 @@ func (c *Conn) finish() {
 	if c.flags&(wantOutput|ackNow) != 0 {
 		c.output()
 	}
-	if c.flags&(ackSoon|inBurst|listed) == ackSoon|listed {
-		h := c.host
-		c.flags |= inBurst
-		c.nextBurst, h.burst = h.burst, c
+	if c.flags&(ackSoon|inBurst) == ackSoon {
+		c.flushLater()
 	}
 }
 
+// flushLater has Flush look at the connection.
+func (c *Conn) flushLater() {
+	h := c.host
+	c.flags |= inBurst
+	c.nextBurst, h.burst = h.burst, c
+}
+
 // Flush sends the ACKs that the segments handled since the last call ask for: one for all of a connection (MUST-59).
-// The stack calls it when it has handled a burst.
+// It also tries again where the device had no room. The stack calls it when it has handled a burst.
 func (h *Host) Flush() {
-	for c := h.burst; c != nil; c = h.burst {
-		h.burst, c.nextBurst = c.nextBurst, nil
+	c := h.burst
+	h.burst = nil
+	for c != nil {
+		next := c.nextBurst
+		c.nextBurst = nil
 		c.flags &^= inBurst
-		if c.flags&ackSoon != 0 && c.flags&listed != 0 {
-			c.flags |= ackNow
+		if c.flags&ackSoon != 0 {
+			c.flags |= ackNow | wantOutput
+		}
+		if c.flags&wantOutput != 0 {
 			c.output()
 		}
+		c = next
 	}
 }
 

@@ -141,7 +141,10 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 	b := h.ip.Buffer(&c.path)
 	if b == nil {
 		h.Counters.NoBuffer++
-		c.retryAt = now + bufferRetry
+		if c.retryAt = now + bufferRetry; c.flags&inBurst == 0 { // whichever comes first
+			c.flushLater()
+		}
+		c.flags |= wantOutput
 		return false
 	}
 	size := wire.TCPLen

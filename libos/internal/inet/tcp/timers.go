@@ -105,6 +105,7 @@ func (c *Conn) synTimeout(now int64) {
 		return
 	}
 	c.host.ip.Doubt(&c.path)
+	c.host.ip.Doubt(&c.path)
 	c.synTries++
 	c.resent++
 	c.host.Counters.Retransmits++
@@ -124,6 +125,7 @@ func (c *Conn) resendTimeout(now int64) {
 		c.sendProbe(now)
 	case doRTO:
 		c.host.Counters.RTOs++
+		c.host.ip.Doubt(&c.path) // MUST-20
 		c.asked(now)
 		if c.recovery.rtt.backoff >= adviseAfter {
 			c.host.ip.Doubt(&c.path)
