@@ -56,6 +56,9 @@ type sim struct {
 	data    [2 * simTable]byte // what is sent: each direction begins somewhere in the first half
 	verbose bool
 	alive   bool // some connection may become silent for ever without keepalive
+	links   [2]link.Impairment
+	outages []int64 // when the link fails and recovers, in turn
+	broken  bool
 	steps   int
 	digest  uint64
 }
@@ -132,6 +135,9 @@ func (s *sim) tcpConfig() tcp.Config {
 	if s.chance(0.1) {
 		c.MaxEmbryos = 1 + s.rnd.IntN(3)
 	}
+	if s.chance(0.05) {
+		c.Memory = 20_000 + s.upTo(1_000_000)
+	}
 	if s.alive || s.chance(0.2) {
 		c.KeepIdle, c.KeepInterval = 30*simSecond, 10*simSecond
 	}
@@ -160,7 +166,15 @@ func newSim(t *testing.T, seed int64) *sim {
 		ends[1].MTU = ends[0].MTU
 	}
 	s.pipes[0], s.pipes[1] = link.NewPipe(ends[0], ends[1])
-	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(seed), Receive: s.impairment(), Send: s.impairment(), Frames: 512})
+	s.links = [2]link.Impairment{s.impairment(), s.impairment()}
+	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(seed), Receive: s.links[0], Send: s.links[1], Frames: 512})
+	if s.chance(0.2) {
+		at := s.now
+		for range 2 * s.upTo(4) {
+			at += int64(s.upTo(int(4 * simSecond)))
+			s.outages = append(s.outages, at)
+		}
+	}
 	devices := [2]link.Device{s.fault, s.pipes[1]}
 	if s.verbose && *simPcap != "" {
 		d, err := link.NewPcap(devices[1], link.PcapConfig{Path: *simPcap})
@@ -168,9 +182,14 @@ func newSim(t *testing.T, seed int64) *sim {
 		devices[1] = d
 	}
 	for i, name := range []string{"A", "B"} {
+		s.hosts[i].name, s.hosts[i].addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
+	}
+	for i := range s.hosts {
 		h := &s.hosts[i]
-		h.name, h.addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
 		h.cfg = Config{IP: ip.Config{Addr: h.addr, Prefix: 24}, TCP: s.tcpConfig(), UDP: udp.Config{}}
+		if len(s.outages) > 0 { // or a connection could fail for want of an answer to ARP
+			h.cfg.IP.Known = map[wire.Addr]wire.MAC{s.hosts[1-i].addr: s.pipes[1-i].Info().MAC}
+		}
 		stack, err := New(devices[i], &h.cfg, s.now)
 		require.Zero(t, err)
 		h.stack = stack
@@ -195,6 +214,7 @@ func (s *sim) traffic() uint64 {
 
 // settle polls both stacks until nothing happens any more at the present time.
 func (s *sim) settle() {
+	s.weather()
 	for round := 0; ; round++ {
 		before := s.traffic()
 		busy := false
@@ -214,14 +234,28 @@ func (s *sim) settle() {
 			return
 		}
 		if round == simRounds {
-			s.failf("much ado, but time does not go on")
+			s.failf("much ado, but time does not go on: %s", s.unfinished())
 		}
+	}
+}
+
+// weather lets the link fail, and recover.
+func (s *sim) weather() {
+	for len(s.outages) > 0 && s.outages[0] <= s.now {
+		s.outages = s.outages[1:]
+		links := s.links
+		if s.broken = !s.broken; s.broken {
+			links[0].Loss, links[1].Loss = 1, 1
+		}
+		s.fault.Impair(links[0], links[1])
+		s.logf("broken: %v", s.broken)
 	}
 }
 
 // act lets the programs do what they have to at the present time.
 func (s *sim) act() (acted bool) {
 	for _, f := range s.flows {
+		f.repeat()
 		if f.at <= s.now {
 			f.at = timer.Never
 			f.start()
@@ -243,6 +277,9 @@ func (s *sim) act() (acted bool) {
 // next is when something may happen.
 func (s *sim) next() int64 {
 	at := s.fault.Next()
+	if len(s.outages) > 0 {
+		at = min(at, s.outages[0])
+	}
 	for i := range s.hosts {
 		at = min(at, s.hosts[i].stack.Next())
 	}
@@ -266,7 +303,7 @@ func (s *sim) step() bool {
 // run is all of it. It panics with a simFailure.
 func (s *sim) run() {
 	for !s.finished() {
-		if !s.step() {
+		if !s.step() && !s.finished() {
 			s.failf("nothing will ever happen again: %s", s.unfinished())
 		}
 		if s.now > simLimit {
