@@ -294,7 +294,7 @@ func (c *Conn) Write(p []byte) int {
 	n := c.snd.write(&c.host.blocks, p, c.host.cfg.SendBuffer)
 	if n < len(p) {
 		c.flags |= wantRoom
-		if c.snd.len() < c.host.cfg.SendBuffer/2 { // no memory: nothing may be in flight that would call back
+		if c.snd.len() < c.host.cfg.SendBuffer { // no memory: nothing may be in flight that would call back
 			c.retryAt = c.host.ip.Now() + memoryRetry
 			c.schedule(c.retryAt)
 		}
