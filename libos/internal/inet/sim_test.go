@@ -12,7 +12,6 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
-	"github.com/libdmtr/libdmtr/libos/internal/inet/udp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 )
 
@@ -50,6 +49,7 @@ type sim struct {
 	rnd     *rand.Rand
 	now     int64
 	hosts   [2]simHost
+	ends    [2]link.Config
 	pipes   [2]*link.Pipe
 	fault   *link.Fault
 	flows   []*simFlow
@@ -155,7 +155,7 @@ func newSim(t *testing.T, seed int64) *sim {
 	copy(s.data[simTable:], s.data[:simTable])
 	s.alive = s.chance(0.4)
 	mtus := []int{1500, 1500, 1500, 576, 9000, 600 + s.rnd.IntN(8000)}
-	var ends [2]link.Config
+	ends := &s.ends
 	for i := range ends {
 		ends[i].MTU, ends[i].Queue = mtus[s.rnd.IntN(len(mtus))], 16<<s.rnd.IntN(6)
 		if s.chance(0.3) {
@@ -165,9 +165,7 @@ func newSim(t *testing.T, seed int64) *sim {
 	if s.chance(0.7) {
 		ends[1].MTU = ends[0].MTU
 	}
-	s.pipes[0], s.pipes[1] = link.NewPipe(ends[0], ends[1])
 	s.links = [2]link.Impairment{s.impairment(), s.impairment()}
-	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(seed), Receive: s.links[0], Send: s.links[1], Frames: 512})
 	if s.chance(0.2) {
 		at := s.now
 		for range 2 * s.upTo(4) {
@@ -175,25 +173,10 @@ func newSim(t *testing.T, seed int64) *sim {
 			s.outages = append(s.outages, at)
 		}
 	}
-	devices := [2]link.Device{s.fault, s.pipes[1]}
-	if s.verbose && *simPcap != "" {
-		d, err := link.NewPcap(devices[1], link.PcapConfig{Path: *simPcap})
-		require.NoError(t, err)
-		devices[1] = d
-	}
-	for i, name := range []string{"A", "B"} {
-		s.hosts[i].name, s.hosts[i].addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
-	}
 	for i := range s.hosts {
-		h := &s.hosts[i]
-		h.cfg = Config{IP: ip.Config{Addr: h.addr, Prefix: 24}, TCP: s.tcpConfig(), UDP: udp.Config{}}
-		if len(s.outages) > 0 { // or a connection could fail for want of an answer to ARP
-			h.cfg.IP.Known = map[wire.Addr]wire.MAC{s.hosts[1-i].addr: s.pipes[1-i].Info().MAC}
-		}
-		stack, err := New(devices[i], &h.cfg, s.now)
-		require.Zero(t, err)
-		h.stack = stack
+		s.hosts[i].cfg.TCP = s.tcpConfig()
 	}
+	s.connect()
 	for i := range 1 + s.upTo(8) - 1 {
 		s.flows = append(s.flows, s.newFlow(i))
 	}
@@ -204,6 +187,31 @@ func newSim(t *testing.T, seed int64) *sim {
 		}
 	}
 	return s
+}
+
+// connect makes the link and the stacks.
+func (s *sim) connect() {
+	s.pipes[0], s.pipes[1] = link.NewPipe(s.ends[0], s.ends[1])
+	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(s.seed), Receive: s.links[0], Send: s.links[1], Frames: 512})
+	devices := [2]link.Device{s.fault, s.pipes[1]}
+	if s.verbose && *simPcap != "" {
+		d, err := link.NewPcap(devices[1], link.PcapConfig{Path: *simPcap})
+		require.NoError(s.t, err)
+		devices[1] = d
+	}
+	for i, name := range []string{"A", "B"} {
+		s.hosts[i].name, s.hosts[i].addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
+	}
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		h.cfg.IP = ip.Config{Addr: h.addr, Prefix: 24}
+		if len(s.outages) > 0 { // or a connection could fail for want of an answer to ARP
+			h.cfg.IP.Known = map[wire.Addr]wire.MAC{s.hosts[1-i].addr: s.pipes[1-i].Info().MAC}
+		}
+		stack, err := New(devices[i], &h.cfg, s.now)
+		require.Zero(s.t, err)
+		h.stack = stack
+	}
 }
 
 // traffic counts frames, to see whether anything moves.
