@@ -330,7 +330,7 @@ func TestRecoveryGoodput(t *testing.T) {
 			c.change(&p)
 			var took int64
 			var sent, resent int
-			const seeds = 4
+			const seeds = 2
 			for seed := range uint64(seeds) {
 				s := newTestSender(t, p, seed)
 				took += s.run()
