@@ -104,8 +104,7 @@ func (c *Conn) synTimeout(now int64) {
 		c.fail(c.timeoutErrno())
 		return
 	}
-	c.host.ip.Doubt(&c.path)
-	c.host.ip.Doubt(&c.path)
+	c.host.ip.Doubt(&c.path) // MUST-20
 	c.synTries++
 	c.resent++
 	c.host.Counters.Retransmits++
@@ -113,9 +112,6 @@ func (c *Conn) synTimeout(now int64) {
 	c.resendAt = min(c.resendAt, c.progress+c.host.cfg.ConnectTimeout)
 	c.schedule(c.resendAt)
 }
-
-// adviseAfter is R1 of MUST-20, in retransmissions (SHLD-9).
-const adviseAfter = 3
 
 // resendTimeout does what the loss recovery wants when its time has come.
 func (c *Conn) resendTimeout(now int64) {
@@ -127,9 +123,6 @@ func (c *Conn) resendTimeout(now int64) {
 		c.host.Counters.RTOs++
 		c.host.ip.Doubt(&c.path) // MUST-20
 		c.asked(now)
-		if c.recovery.rtt.backoff >= adviseAfter {
-			c.host.ip.Doubt(&c.path)
-		}
 		c.suspectPath()
 	}
 }
