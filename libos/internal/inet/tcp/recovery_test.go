@@ -205,7 +205,7 @@ func TestProbeWithNewData(t *testing.T) {
 
 func TestProbeOfOne(t *testing.T) {
 	g := newRig(t, true, true)
-	g.r.rtt.minRTO = sec
+	g.r.rtt.minRTO = micros(sec)
 	g.r.rtt.sample(100*msec, g.now)
 	g.send(1)
 	require.Equal(t, g.now+400*msec, g.r.deadline(), "the peer may delay the ACK of one segment")

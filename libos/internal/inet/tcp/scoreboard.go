@@ -16,23 +16,20 @@ import (
 // its place. Those in flight are also linked in the order in which they were sent, which is what RACK walks. It is
 // used through recovery.
 type scoreboard struct {
-	una, nxt wire.Seq
-	recs     []record // len is a power of two; small while that is enough
-	base     uint32   // id of the first record
-	n        uint32   // number of records
-	blocks   *blocks
-
-	oldest, newest uint32 // of the records in flight, by time of sending
-	flying         uint32 // their number
-
-	clock        int64  // time of the last transmission
-	lostHint     uint32 // no record before it is lost
-	lost, sacked int    // bytes
-	lostSegs     int
-	sackedSegs   int
-
-	rack  rack
-	small [4]record
+	una, nxt       wire.Seq
+	base           uint32   // id of the first record
+	n              uint32   // number of records
+	oldest, newest uint32   // of the records in flight, by time of sending
+	flying         uint32   // their number
+	lostHint       uint32   // no record before it is lost
+	recs           []record // len is a power of two; small while that is enough
+	lost, sacked   int      // bytes
+	lostSegs       int
+	sackedSegs     int
+	clock          int64 // time of the last transmission
+	rack           rack
+	small          [2]record
+	blocks         *blocks
 }
 
 // record is a segment that was sent. It is in one of three states: in flight, SACKed, or lost and not yet sent again.
