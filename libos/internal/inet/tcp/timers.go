@@ -70,6 +70,9 @@ func (c *Conn) Expired(_ *timer.Timer, now int64) {
 		c.finish()
 		return
 	}
+	if c.limitMTU != 0 && c.limitEnd <= now {
+		c.setLimit(0)
+	}
 	if c.ackAt <= now {
 		c.flags |= ackNow
 	}
@@ -123,7 +126,7 @@ func (c *Conn) resendTimeout(now int64) {
 		c.host.Counters.RTOs++
 		c.host.ip.Doubt(&c.path) // MUST-20
 		c.asked(now)
-		c.suspectPath()
+		c.suspectPath(now)
 	}
 }
 
@@ -142,21 +145,22 @@ func (c *Conn) sendProbe(now int64) {
 }
 
 // suspectPath is for a path that loses large packets and says nothing: after some timeouts smaller ones are tried
-// (RFC 9293, 3.7.2; RFC 2923), for as long as that makes a difference.
-func (c *Conn) suspectPath() {
+// (RFC 9293, 3.7.2; RFC 2923). It may have been chance, or the path may change: large ones are tried again later.
+func (c *Conn) suspectPath(now int64) {
 	switch c.recovery.rtt.backoff {
 	case blackHoleTries:
-		if c.limitMTU != 0 || c.mtu <= blackHoleMTU {
-			return
+		if c.limitMTU == 0 && c.mtu > blackHoleMTU {
+			c.host.Counters.BlackHoles++
+			c.limitEnd = now + blackHoleTime
+			c.setLimit(blackHoleMTU)
 		}
-		c.host.Counters.BlackHoles++
-		c.limitMTU = blackHoleMTU
 	case 2 * blackHoleTries:
-		c.limitMTU = 0
-	default:
-		return
+		c.setLimit(0)
 	}
-	c.mtu = 0
+}
+
+func (c *Conn) setLimit(mtu int) {
+	c.limitMTU, c.mtu = mtu, 0
 	c.followMTU()
 }
 
