@@ -6,7 +6,7 @@
  *   memif_raw sink SOCKET CPU                               counts frames
  *   memif_raw source SOCKET CPU SIZE SECONDS                sends as many as the link takes, and prints what arrived
  *
- * A server or sink serves one client after another.
+ * A server or sink ends with its client: DPDK's memif unmaps memory in another thread when a peer has gone, even if it is in use.
  */
 #include "bench.h"
 
@@ -15,7 +15,9 @@
 #include <rte_mbuf.h>
 
 #define BURST 32
-#define ASK 0xff /* first byte of a frame that asks a sink for its counts */
+/* First bytes of frames that mean something. */
+#define ASK 0xff /* to a sink: reply with the counts */
+#define BYE 0xfe /* the client ends */
 
 static struct rte_mempool *pool;
 
@@ -80,6 +82,19 @@ static void send_one(struct rte_mbuf *m)
         continue;
 }
 
+static void say_bye(void)
+{
+    struct rte_mbuf *m = frame(64);
+    memset(rte_pktmbuf_mtod(m, void *), BYE, 64);
+    send_one(m);
+    usleep(100000);
+}
+
+static int is(const struct rte_mbuf *m, uint8_t what)
+{
+    return *rte_pktmbuf_mtod(m, uint8_t *) == what;
+}
+
 static void serve(void)
 {
     struct rte_mbuf *burst[BURST];
@@ -87,6 +102,8 @@ static void serve(void)
         uint16_t n = rte_eth_rx_burst(0, 0, burst, BURST), sent;
         if (n == 0)
             continue;
+        if (__builtin_expect(is(burst[0], BYE), 0))
+            _exit(0);
         sent = rte_eth_tx_burst(0, 0, burst, n);
         rte_pktmbuf_free_bulk(burst + sent, n - sent);
     }
@@ -104,7 +121,7 @@ static void measure(size_t size, size_t iterations, size_t warmup)
     for (i = 0; i < warmup + iterations; i++) {
         struct rte_mbuf *m = frame(size);
         uint64_t begin;
-        memcpy(out, &i, sizeof(i));
+        out[0] = (char)(i % 128);
         begin = now_ns();
         memcpy(rte_pktmbuf_mtod(m, void *), out, size);
         send_one(m);
@@ -132,7 +149,9 @@ static void count(void)
     for (;;) {
         uint16_t i, n = rte_eth_rx_burst(0, 0, burst, BURST);
         for (i = 0; i < n; i++) {
-            if (*rte_pktmbuf_mtod(burst[i], uint8_t *) == ASK) {
+            if (is(burst[i], BYE))
+                _exit(0);
+            if (is(burst[i], ASK)) {
                 struct rte_mbuf *m = frame(64);
                 memcpy(rte_pktmbuf_mtod(m, void *), &all, sizeof(all));
                 send_one(m);
@@ -199,5 +218,6 @@ int main(int argc, char *argv[])
         serve();
     else
         count();
+    say_bye();
     return 0;
 }

@@ -48,7 +48,7 @@ int main(int argc, char *argv[])
     double end;
     if (argc > 1) {
         if (strcmp(argv[1], "server") == 0)
-            serve_echo();
+            serve_echo(0);
         else if (strcmp(argv[1], "client") == 0)
             client();
         else

@@ -1,6 +1,7 @@
 /*
  * The server is killed amid the traffic of a client, again and again. The client gets an error within the timeouts of its
- * configuration, connects to the next server as soon as there is one, and goes on.
+ * configuration, connects to the next server as soon as there is one, and goes on. That the servers leave children behind, as those
+ * do that save in the background, makes no difference.
  */
 #include "memif/memif.h"
 
@@ -33,7 +34,7 @@ int main(int argc, char *argv[])
     double end;
     if (argc > 1) {
         if (strcmp(argv[1], "server") == 0)
-            serve_echo();
+            serve_echo(1);
         else
             client();
     }

@@ -171,8 +171,8 @@ static inline int echo(int qd, uint32_t number, uint32_t size)
     return 0;
 }
 
-/* Serves any number of connections for ever. A message of one byte asks how many are open, and how many ended with an error. */
-static inline void serve_echo(void)
+/* Serves any number of connections for ever, if wanted with a child that outlives it. A message of one byte asks how many are open, and how many ended with an error. */
+static inline void serve_echo(int with_child)
 {
     enum { MOST = 256 };
     struct sockaddr_in addr = test_address(SERVER_IP, PORT);
@@ -183,6 +183,11 @@ static inline void serve_echo(void)
     CHECK_ERR(dmtr_bind(qds[0], (struct sockaddr *)&addr, sizeof addr), 0);
     CHECK_ERR(dmtr_listen(qds[0], 64), 0);
     CHECK_ERR(dmtr_accept(&tokens[0], qds[0]), 0);
+    if (with_child && fork() == 0) {
+        close(1);
+        sleep(5);
+        _exit(0);
+    }
     say('l');
     for (;;) {
         dmtr_qresult_t qr;

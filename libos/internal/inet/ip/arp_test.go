@@ -352,7 +352,9 @@ func TestEvicted(t *testing.T) {
 func TestEvictedWhileAsked(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Neighbours = 1 })
 	p := r.path(0, peer)
+	r.path(0, gateway)
 	r.push(p, wire.ProtoUDP, "to peer")
+	r.arpOut(r.sent()[0], wire.Broadcast, wire.ARPRequest, peer)
 	q := r.path(0, other)
 	assert.Equal(t, uint64(1), r.counters.ARPQueueDropped)
 	assert.Zero(t, r.timers.Len())

@@ -59,17 +59,23 @@ func BenchmarkReceive(b *testing.B) {
 	assert.Equal(b, b.N, c.n)
 }
 
-// BenchmarkSend is one packet out, without and with the checksum of the transport protocol.
+// BenchmarkSend is one packet out, without and with the checksum of the transport protocol, to one peer or many.
 func BenchmarkSend(b *testing.B) {
-	for _, sum := range []int{-1, 6} {
-		b.Run(fmt.Sprintf("sum=%v", sum > 0), func(b *testing.B) {
+	for _, c := range []struct{ sum, paths int }{{-1, 1}, {6, 1}, {6, 10000}} {
+		b.Run(fmt.Sprintf("sum=%v/paths=%d", c.sum > 0, c.paths), func(b *testing.B) {
 			h, _, _ := newNull(64)
-			var p Path
-			h.Path(&p, 0, peer)
+			paths := make([]Path, c.paths)
+			for i := range paths {
+				h.Path(&paths[i], 0, peer)
+			}
 			b.ReportAllocs()
-			for range b.N {
-				h.Buffer(&p)
-				h.Send(&p, 72, wire.ProtoUDP, sum)
+			b.ResetTimer()
+			for at := 0; b.Loop(); at++ {
+				if at == len(paths) {
+					at = 0
+				}
+				h.Buffer(&paths[at])
+				h.Send(&paths[at], 72, wire.ProtoUDP, c.sum)
 			}
 		})
 	}

@@ -13,6 +13,11 @@
 // A Host, its device and its wheel belong to one thread at a time. Protocol.Input and Failed are called from Poll and
 // from timers; they may send, but must not call Poll.
 //
+// # Left out
+//
+// Multicast, forwarding, VLAN tags, several addresses, probes before an address is used (RFC 5227), options in what is
+// sent; redirects and source quench are ignored, packets with source routes dropped.
+//
 // # Reading
 //
 // RFC 791, 792, 826, 1122 (chapters 2 and 3), 1191, 5227, 6864.

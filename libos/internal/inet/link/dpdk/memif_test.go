@@ -55,8 +55,8 @@ func TestPeerKilled(t *testing.T) {
 				if round == 1 {
 					open, mapped = descriptors(t), mappings(t)
 				} else if round > 1 {
-					assert.Equal(t, open, descriptors(t), "descriptors, round %d", round)
-					assert.Equal(t, mapped, mappings(t), "mappings, round %d", round)
+					same := func() bool { return descriptors(t) == open && mappings(t) == mapped }
+					require.Eventually(t, same, 2*time.Second, time.Millisecond, "descriptors or mappings are lost, round %d", round)
 				}
 				after := time.Now().Add(time.Duration(rand.IntN(20)) * time.Millisecond)
 				for killed := false; !killed || d.Up(); {
