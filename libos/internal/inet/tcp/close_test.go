@@ -198,6 +198,17 @@ func TestFinWait2Ends(t *testing.T) {
 	r.empty()
 }
 
+func TestFinWait2EndsLate(t *testing.T) {
+	r := newLab(t, Config{FinWait: 5 * second}, Config{})
+	a, _ := r.pair()
+	a.c.Shutdown()
+	r.run(100 * second)
+	assert.Equal(t, FinWait2, a.c.State(), "somebody has it")
+	a.c.Close()
+	r.run(6 * second)
+	assert.Equal(t, Closed, a.c.State())
+}
+
 func TestOrphanLimit(t *testing.T) {
 	r := newLab(t, Config{MaxOrphans: 1}, Config{})
 	a1, b := r.pair()
@@ -269,9 +280,12 @@ func TestTimeWaitReuseActive(t *testing.T) {
 	_, err := r.a.Connect(0, port, addrB, testPort, newPeer())
 	assert.Equal(t, syscall.EADDRINUSE, err)
 	r.run(2 * second)
+	next := r.a.timeWaits.head.sndNxt + 100_000_000
+	r.a.timeWaits.head.sndNxt = next
 	p := newPeer()
 	p.c, err = r.a.Connect(0, port, addrB, testPort, p)
 	require.Zero(t, err)
+	assert.Equal(t, next+0x10001, p.c.iss, "beyond the old sequence numbers")
 	r.settle()
 	assert.Equal(t, []abi.Errno{0}, p.connected)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
@@ -55,6 +56,29 @@ func TestWindowUpdate(t *testing.T) {
 	b.c.Pull()
 	r.settle()
 	assert.Len(t, b.got, 100_000, "at once")
+}
+
+// The right edge of the window moves on by full segments only, and never back.
+func TestReceiverSillyWindow(t *testing.T) {
+	cfg := Config{ReceiveBuffer: 30_000}
+	r := newLab(t, cfg, cfg)
+	a, b := r.pair()
+	b.limit = 0
+	a.write(pattern(100_000))
+	r.run(second)
+	moves := 0
+	for edge := b.c.rcvAdv; len(b.got) < 20_000; {
+		b.limit = 100
+		b.c.Pull()
+		a.c.emit(a.c.sndUna-1, 0, wire.ACK, r.now) // asks for an ACK
+		r.run(600 * millisecond)
+		if d := b.c.rcvAdv.Since(edge); d != 0 {
+			assert.GreaterOrEqual(t, d, 1448)
+			edge = b.c.rcvAdv
+			moves++
+		}
+	}
+	assert.InDelta(t, 20_000/1500, moves, 2)
 }
 
 // A peer whose window is zero and that is gone is given up.

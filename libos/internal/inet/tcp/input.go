@@ -83,7 +83,7 @@ func (c *Conn) predicted(t wire.TCP) bool {
 	}
 	seq, ack, wnd := t.Seq(), t.Ack(), int(t.Window())<<c.sndScale
 	if seq != c.rcvNxt || ack.Before(c.sndUna) || c.sndNxt.Before(ack) || len(data) > c.rcvAdv.Since(seq) ||
-		!c.assembler.empty() || c.flags&(orphan|peerFin|probing) != 0 {
+		!c.assembler.empty() || c.flags&(peerFin|probing) != 0 {
 		return false
 	}
 	now := c.host.ip.Now()

@@ -124,6 +124,57 @@ func TestBacklog(t *testing.T) {
 	assert.Len(t, b.accepted, 5)
 }
 
+// Two handshakes complete when there is room for one: the other waits for its SYN-ACK to come again.
+func TestBacklogLate(t *testing.T) {
+	r := newLab(t, Config{}, Config{})
+	b := r.listen(1)
+	b.held = true
+	a1, a2 := r.connect(), r.connect()
+	r.settle()
+	assert.Equal(t, 1, b.l.waiting)
+	assert.EqualValues(t, 1, r.b.Counters.ListenOverflows)
+	assert.Equal(t, 1, b.l.embryos)
+	b.held = false
+	require.True(t, b.accept())
+	r.run(2 * second)
+	assert.Len(t, b.accepted, 2)
+	assert.Equal(t, Established, a1.c.State())
+	assert.Equal(t, Established, a2.c.State())
+}
+
+// A SYN whose sender is silent is answered some times and then forgotten.
+func TestEmbryoExpires(t *testing.T) {
+	r := newLossyLab(t, 1, link.Impairment{Loss: 1}, Config{}, Config{})
+	b := r.listen(1)
+	r.b.inputListen(&segment{key: keyOf(addrB, testPort, addrA, 5), flags: wire.SYN})
+	assert.Equal(t, 1, b.l.embryos)
+	r.run(62 * second)
+	assert.Equal(t, 1, b.l.embryos)
+	r.run(2 * second)
+	assert.Zero(t, b.l.embryos)
+	assert.EqualValues(t, 1, r.b.Counters.FailedOpens)
+	assert.EqualValues(t, maxSynTries, r.b.Counters.Retransmits)
+	r.empty()
+}
+
+// Timestamps do not go back behind a cookie.
+func TestCookieStamps(t *testing.T) {
+	r := newLab(t, Config{}, Config{MaxEmbryos: 1})
+	b := r.listen(100)
+	r.b.inputListen(&segment{key: keyOf(addrB, testPort, addrA+76, 5), flags: wire.SYN})
+	for i := range 20 {
+		a := r.connect()
+		b.send = []byte("hello")
+		r.settle()
+		require.Len(t, b.accepted, i+1)
+		b.pump()
+		r.settle()
+		assert.Equal(t, "hello", string(a.got))
+	}
+	assert.EqualValues(t, 20, r.b.Counters.CookiesAccepted)
+	assert.Zero(t, r.a.Counters.PAWSDrops)
+}
+
 func TestListenerClose(t *testing.T) {
 	r := newLab(t, Config{}, Config{})
 	b := r.listen(5)

@@ -88,6 +88,42 @@ func TestCallsInPull(t *testing.T) {
 	}
 }
 
+// A handler that closes without having taken all: the rest is unread data.
+func TestCloseInReceivedUnread(t *testing.T) {
+	r := newLab(t, Config{}, Config{})
+	a, b := r.pair()
+	b.limit = 2
+	b.onRecv = func(c *Conn, _ []byte) { c.Close() }
+	a.write([]byte("hello"))
+	r.settle()
+	assert.Equal(t, []abi.Errno{syscall.ECONNRESET}, a.ended)
+	r.empty()
+}
+
+// The bytes that a handler is given by Pull stay its own until it returns, even if it gives up the connection.
+func TestAbortKeepsBytes(t *testing.T) {
+	for _, end := range []func(*Conn){(*Conn).Abort, (*Conn).Close} {
+		r := newLab(t, Config{}, Config{})
+		a, b := r.pair()
+		b.limit = 0
+		a.write(pattern(200))
+		a.c.Shutdown()
+		r.settle()
+		b.c.Shutdown()
+		r.settle()
+		b.limit = -1
+		b.onRecv = func(c *Conn, p []byte) {
+			end(c)
+			other := r.b.blocks.get(200)
+			clear(other)
+			assert.Equal(t, pattern(200), p)
+			r.b.blocks.put(other)
+		}
+		b.c.Pull()
+		assert.Zero(t, r.b.blocks.count)
+	}
+}
+
 // A handler that could take no more asks for the rest from within Received.
 func TestPullInReceived(t *testing.T) {
 	r := newLab(t, Config{}, Config{})
