@@ -19,6 +19,9 @@ type simFlow struct {
 	at       int64 // when it begins
 	ends     [2]simEnd
 	listener *tcp.Listener
+	local    uint16 // port of the end that opens; 0: any
+	again    int    // how often the same follows, from the same port
+	late     int64  // up to which a connection waits for accept
 }
 
 // simKind is how a flow goes.
@@ -45,8 +48,8 @@ type simEnd struct {
 	sent    int   // written so far
 	chunk   int   // bytes for each write, at most
 	think   int64 // between writes
-	pushed  bool
 	stopAt  int   // close or abort after so many bytes sent, -1: not
+	echo    bool  // sends no more than it has received
 	got     int   // bytes received
 	slow    bool  // reads parts only
 	rest    int64 // and then pauses up to this
@@ -68,26 +71,24 @@ func (s *sim) newFlow(id int) *simFlow {
 	case n == 7:
 		f.kind = flowSimultaneous
 	}
+	if s.chance(0.2) {
+		f.late = int64(s.upTo(int(10 * simSecond)))
+	}
+	if s.chance(0.2) && f.kind != flowSimultaneous && f.kind != flowRefused {
+		if f.local = uint16(20_000 + id); f.kind != flowAbort { // the next accept could find an aborted one
+			f.again = s.rnd.IntN(4)
+		}
+	}
 	most := 200_000
 	if s.chance(0.03) {
 		most = 4 << 20
 	}
 	swap := s.rnd.IntN(2)
 	for i := range f.ends {
-		e := &f.ends[i]
-		*e = simEnd{flow: f, host: &s.hosts[i^swap], peer: &f.ends[1-i], at: timer.Never, key: s.rnd.IntN(simTable), stopAt: -1}
-		if s.chance(0.7) {
-			e.total = s.upTo(most)
-		}
-		e.chunk = s.upTo(64 << 10)
-		e.chunk = max(e.chunk, e.total/2000)
-		if s.chance(0.3) {
-			e.think = int64(s.upTo(int(20 * simMillisecond)))
-			e.chunk = max(e.chunk, e.total/200)
-		}
-		if s.chance(0.3) {
-			e.slow, e.rest = true, int64(s.upTo(int(100*simMillisecond)))
-		}
+		f.ends[i] = s.newEnd(f, i, &s.hosts[i^swap], most)
+	}
+	if b := &f.ends[1]; s.chance(0.3) {
+		b.echo, b.total = true, f.ends[0].total
 	}
 	if f.kind == flowClose || f.kind == flowAbort {
 		e := &f.ends[s.rnd.IntN(2)]
@@ -101,6 +102,25 @@ func (s *sim) newFlow(id int) *simFlow {
 		f.listener = l
 	}
 	return f
+}
+
+func (s *sim) newEnd(f *simFlow, i int, h *simHost, most int) simEnd {
+	e := simEnd{flow: f, host: h, peer: &f.ends[1-i], at: timer.Never, key: s.rnd.IntN(simTable), stopAt: -1}
+	if s.chance(0.7) {
+		e.total = s.upTo(most)
+	}
+	e.chunk = max(s.upTo(64<<10), e.total/2000)
+	if s.chance(0.3) {
+		e.think = int64(s.upTo(int(20 * simMillisecond)))
+		e.chunk = max(e.chunk, e.total/200)
+	}
+	if s.chance(0.3) {
+		e.slow, e.rest = true, int64(s.upTo(int(100*simMillisecond)))
+		if s.chance(0.1) { // for long enough that the window is probed
+			e.rest = 10 * simSecond
+		}
+	}
+	return e
 }
 
 func (f *simFlow) String() string {
@@ -126,12 +146,16 @@ func (f *simFlow) start() {
 	}
 	for i := range n {
 		e := &f.ends[i]
-		local, remote := uint16(0), f.port
+		local, remote := f.local, f.port
 		if f.kind == flowSimultaneous {
 			local, remote = f.port+uint16(1000*i), f.port+uint16(1000*(1-i))
 		}
 		e.host.stack.SetNow(f.sim.now)
 		c, err := e.host.stack.TCP().Connect(0, local, e.peer.host.addr, remote, e)
+		if err == syscall.EADDRINUSE && f.local != 0 { // the last connection is still ending
+			f.at = f.sim.now + simSecond
+			return
+		}
 		if err != 0 {
 			f.sim.failf("flow %d: connect: %v", f.id, err)
 		}
@@ -142,14 +166,21 @@ func (f *simFlow) start() {
 
 // Acceptable implements tcp.Acceptor.
 func (f *simFlow) Acceptable(l *tcp.Listener) {
-	c := l.Accept()
-	e := &f.ends[1]
-	if c == nil || e.conn != nil {
-		f.sim.failf("flow %d: accepted %v besides %v", f.id, c, e.conn)
+	f.ends[1].at = f.sim.now
+	if f.late > 0 {
+		f.ends[1].at += f.sim.rnd.Int64N(f.late)
+	}
+}
+
+// accept takes the connection that waits.
+func (e *simEnd) accept() {
+	f := e.flow
+	c := f.listener.Accept()
+	if c == nil { // reset in the meantime
+		return
 	}
 	e.conn, e.connected = c, true
 	c.SetHandler(e)
-	e.at = f.sim.now
 	f.sim.logf("flow %d accepted by %s", f.id, e.host.name)
 }
 
@@ -170,25 +201,23 @@ func (e *simEnd) Connected(c *tcp.Conn, err abi.Errno) {
 // act writes, shuts down, or reads on.
 func (e *simEnd) act() {
 	s := e.flow.sim
-	if e.done {
+	if e.conn == nil {
+		e.accept()
+	}
+	if e.done || e.conn == nil {
 		return
 	}
-	if e.resting {
-		e.resting = false
-	}
+	e.resting = false
 	e.conn.Pull()
 	if e.done {
 		return
 	}
 	e.write()
-	if e.pushed = false; e.done {
-		return
-	}
 	if e.sent == e.stopAt {
 		e.stop()
 		return
 	}
-	if e.sent == e.total && !e.shut {
+	if (e.sent == e.total || e.echo && e.ended && e.sent == e.got) && !e.shut {
 		e.shut = true
 		s.logf("flow %d: %s shuts down", e.flow.id, e.host.name)
 		e.conn.Shutdown()
@@ -201,6 +230,9 @@ func (e *simEnd) write() {
 	end := e.total
 	if e.stopAt >= 0 {
 		end = min(end, e.stopAt)
+	}
+	if e.echo {
+		end = min(end, e.got)
 	}
 	for e.sent < end {
 		n := min(end-e.sent, 1+s.rnd.IntN(e.chunk))
@@ -263,6 +295,10 @@ func (e *simEnd) Received(c *tcp.Conn, p []byte) int {
 		q = q[k:]
 	}
 	s.note(s.now, int64(e.got))
+	if e.echo {
+		e.write()
+		e.at = s.now // for the end
+	}
 	return n
 }
 
@@ -293,7 +329,7 @@ func (e *simEnd) Ended(c *tcp.Conn, err abi.Errno) {
 
 // closeIfOver closes a connection whose both directions have ended.
 func (e *simEnd) closeIfOver() {
-	if e.ended && e.shut && !e.done && e.sent == e.total {
+	if e.ended && e.shut && !e.done {
 		e.done = true
 		e.flow.sim.logf("flow %d: %s closes", e.flow.id, e.host.name)
 		e.conn.Close()
@@ -306,10 +342,25 @@ func (f *simFlow) finished() bool {
 		return false
 	}
 	a, b := &f.ends[0], &f.ends[1]
-	if f.kind == flowRefused || f.kind == flowAbort && a.done && b.conn == nil {
+	if f.kind == flowRefused || f.kind == flowAbort && b.conn == nil && b.at == timer.Never {
 		return a.done
 	}
 	return a.done && b.done
+}
+
+// repeat begins anew if the flow is to.
+func (f *simFlow) repeat() {
+	if f.again == 0 || !f.finished() {
+		return
+	}
+	f.check()
+	f.again--
+	f.at = f.sim.now + int64(f.sim.upTo(int(10*simSecond)))
+	for i := range f.ends {
+		e := &f.ends[i]
+		e.sent, e.got, e.conn, e.err, e.at = 0, 0, nil, 0, timer.Never
+		e.connected, e.shut, e.ended, e.done, e.resting = false, false, false, false, false
+	}
 }
 
 // check compares how the flow ended with what it is.
@@ -318,7 +369,7 @@ func (f *simFlow) check() {
 	switch f.kind {
 	case flowOrderly, flowSimultaneous:
 		for _, e := range []*simEnd{a, b} {
-			if e.err != 0 || e.got != e.peer.total || e.sent != e.total || !e.ended {
+			if e.err != 0 || e.got != e.peer.sent || e.sent != e.total || !e.ended {
 				f.sim.failf("not in order: %s", f)
 			}
 		}

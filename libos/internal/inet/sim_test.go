@@ -12,7 +12,6 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
-	"github.com/libdmtr/libdmtr/libos/internal/inet/udp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 )
 
@@ -50,12 +49,16 @@ type sim struct {
 	rnd     *rand.Rand
 	now     int64
 	hosts   [2]simHost
+	ends    [2]link.Config
 	pipes   [2]*link.Pipe
 	fault   *link.Fault
 	flows   []*simFlow
 	data    [2 * simTable]byte // what is sent: each direction begins somewhere in the first half
 	verbose bool
 	alive   bool // some connection may become silent for ever without keepalive
+	links   [2]link.Impairment
+	outages []int64 // when the link fails and recovers, in turn
+	broken  bool
 	steps   int
 	digest  uint64
 }
@@ -132,6 +135,9 @@ func (s *sim) tcpConfig() tcp.Config {
 	if s.chance(0.1) {
 		c.MaxEmbryos = 1 + s.rnd.IntN(3)
 	}
+	if s.chance(0.05) {
+		c.Memory = 20_000 + s.upTo(1_000_000)
+	}
 	if s.alive || s.chance(0.2) {
 		c.KeepIdle, c.KeepInterval = 30*simSecond, 10*simSecond
 	}
@@ -149,7 +155,7 @@ func newSim(t *testing.T, seed int64) *sim {
 	copy(s.data[simTable:], s.data[:simTable])
 	s.alive = s.chance(0.4)
 	mtus := []int{1500, 1500, 1500, 576, 9000, 600 + s.rnd.IntN(8000)}
-	var ends [2]link.Config
+	ends := &s.ends
 	for i := range ends {
 		ends[i].MTU, ends[i].Queue = mtus[s.rnd.IntN(len(mtus))], 16<<s.rnd.IntN(6)
 		if s.chance(0.3) {
@@ -159,22 +165,18 @@ func newSim(t *testing.T, seed int64) *sim {
 	if s.chance(0.7) {
 		ends[1].MTU = ends[0].MTU
 	}
-	s.pipes[0], s.pipes[1] = link.NewPipe(ends[0], ends[1])
-	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(seed), Receive: s.impairment(), Send: s.impairment(), Frames: 512})
-	devices := [2]link.Device{s.fault, s.pipes[1]}
-	if s.verbose && *simPcap != "" {
-		d, err := link.NewPcap(devices[1], link.PcapConfig{Path: *simPcap})
-		require.NoError(t, err)
-		devices[1] = d
+	s.links = [2]link.Impairment{s.impairment(), s.impairment()}
+	if s.chance(0.2) {
+		at := s.now
+		for range 2 * s.upTo(4) {
+			at += int64(s.upTo(int(4 * simSecond)))
+			s.outages = append(s.outages, at)
+		}
 	}
-	for i, name := range []string{"A", "B"} {
-		h := &s.hosts[i]
-		h.name, h.addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
-		h.cfg = Config{IP: ip.Config{Addr: h.addr, Prefix: 24}, TCP: s.tcpConfig(), UDP: udp.Config{}}
-		stack, err := New(devices[i], &h.cfg, s.now)
-		require.Zero(t, err)
-		h.stack = stack
+	for i := range s.hosts {
+		s.hosts[i].cfg.TCP = s.tcpConfig()
 	}
+	s.connect()
 	for i := range 1 + s.upTo(8) - 1 {
 		s.flows = append(s.flows, s.newFlow(i))
 	}
@@ -187,6 +189,31 @@ func newSim(t *testing.T, seed int64) *sim {
 	return s
 }
 
+// connect makes the link and the stacks.
+func (s *sim) connect() {
+	s.pipes[0], s.pipes[1] = link.NewPipe(s.ends[0], s.ends[1])
+	s.fault = link.NewFault(s.pipes[0], link.FaultConfig{Seed: uint64(s.seed), Receive: s.links[0], Send: s.links[1], Frames: 512})
+	devices := [2]link.Device{s.fault, s.pipes[1]}
+	if s.verbose && *simPcap != "" {
+		d, err := link.NewPcap(devices[1], link.PcapConfig{Path: *simPcap})
+		require.NoError(s.t, err)
+		devices[1] = d
+	}
+	for i, name := range []string{"A", "B"} {
+		s.hosts[i].name, s.hosts[i].addr = name, wire.AddrFrom([4]byte{10, 0, 0, byte(i + 1)})
+	}
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		h.cfg.IP = ip.Config{Addr: h.addr, Prefix: 24}
+		if len(s.outages) > 0 { // or a connection could fail for want of an answer to ARP
+			h.cfg.IP.Known = map[wire.Addr]wire.MAC{s.hosts[1-i].addr: s.pipes[1-i].Info().MAC}
+		}
+		stack, err := New(devices[i], &h.cfg, s.now)
+		require.Zero(s.t, err)
+		h.stack = stack
+	}
+}
+
 // traffic counts frames, to see whether anything moves.
 func (s *sim) traffic() uint64 {
 	a, b := s.pipes[0].Counters(), s.pipes[1].Counters()
@@ -195,6 +222,7 @@ func (s *sim) traffic() uint64 {
 
 // settle polls both stacks until nothing happens any more at the present time.
 func (s *sim) settle() {
+	s.weather()
 	for round := 0; ; round++ {
 		before := s.traffic()
 		busy := false
@@ -214,14 +242,28 @@ func (s *sim) settle() {
 			return
 		}
 		if round == simRounds {
-			s.failf("much ado, but time does not go on")
+			s.failf("much ado, but time does not go on: %s", s.unfinished())
 		}
+	}
+}
+
+// weather lets the link fail, and recover.
+func (s *sim) weather() {
+	for len(s.outages) > 0 && s.outages[0] <= s.now {
+		s.outages = s.outages[1:]
+		links := s.links
+		if s.broken = !s.broken; s.broken {
+			links[0].Loss, links[1].Loss = 1, 1
+		}
+		s.fault.Impair(links[0], links[1])
+		s.logf("broken: %v", s.broken)
 	}
 }
 
 // act lets the programs do what they have to at the present time.
 func (s *sim) act() (acted bool) {
 	for _, f := range s.flows {
+		f.repeat()
 		if f.at <= s.now {
 			f.at = timer.Never
 			f.start()
@@ -243,6 +285,9 @@ func (s *sim) act() (acted bool) {
 // next is when something may happen.
 func (s *sim) next() int64 {
 	at := s.fault.Next()
+	if len(s.outages) > 0 {
+		at = min(at, s.outages[0])
+	}
 	for i := range s.hosts {
 		at = min(at, s.hosts[i].stack.Next())
 	}
@@ -266,7 +311,7 @@ func (s *sim) step() bool {
 // run is all of it. It panics with a simFailure.
 func (s *sim) run() {
 	for !s.finished() {
-		if !s.step() {
+		if !s.step() && !s.finished() {
 			s.failf("nothing will ever happen again: %s", s.unfinished())
 		}
 		if s.now > simLimit {

@@ -17,16 +17,17 @@ const (
 // congestion is congestion control in bytes: slow start, congestion avoidance by CUBIC or Reno, and proportional rate
 // reduction in recovery. It is used through recovery.
 type congestion struct {
-	algorithm Algorithm
 	mss       int
 	cwnd      int
 	ssthresh  int
-	credit    int     // bytes acknowledged that have not yet grown the window (Reno)
-	fraction  float64 // of cwnd, in segments (CUBIC)
-	cubic     cubic
-	prr       prr
-	hystart   hystart
 	lastGrow  int64 // time of the last ACK outside recovery
+	algorithm Algorithm
+
+	credit   int     // bytes acknowledged that have not yet grown the window (Reno)
+	fraction float64 // of cwnd, in segments (CUBIC)
+	cubic    cubic
+	prr      prr
+	hystart  hystart
 
 	// To undo the last reduction.
 	priorCwnd, priorSsthresh int
@@ -52,7 +53,7 @@ func (c *congestion) grow(acked, flight int, now, srtt int64) {
 	pause := now - c.lastGrow
 	c.lastGrow = now
 	if c.slowStart() {
-		if 2*flight < c.cwnd { // it was not the window that held the sender back
+		if !c.limits(flight) {
 			return
 		}
 		n := min(acked, c.ssthresh-c.cwnd)
@@ -85,11 +86,11 @@ func (c *congestion) growAfterTimeout(delivered int) {
 // firstSlowStart tells that nothing was ever lost.
 func (c *congestion) firstSlowStart() bool { return c.ssthresh == maxWindow }
 
-// sample takes in a round trip; round says that it is the first one of a new round.
+// limits tells whether the window, in slow start, is what holds the sender back, when flight bytes were in flight.
+func (c *congestion) limits(flight int) bool { return 2*flight >= c.cwnd }
+
+// sample takes in a round trip of the first slow start; round says that it is the first one of a new round.
 func (c *congestion) sample(d int64, round bool) {
-	if !c.firstSlowStart() {
-		return
-	}
 	if round && c.hystart.round() {
 		c.ssthresh = c.cwnd
 		return

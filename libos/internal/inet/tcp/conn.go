@@ -55,7 +55,8 @@ type Conn struct {
 	sndWl1, sndWl2 wire.Seq
 	tsRecent       uint32
 	tsOffset       uint32
-	rcvMSS         uint32 // the largest segment received
+	rcvMSS         uint16 // the peer's full segments, as far as seen
+	lastSize       uint16 // of a segment with data
 	sndWnd         int
 	mss            int   // bytes of a full segment
 	mtu            int   // of the path, when mss was computed
@@ -86,6 +87,7 @@ type Conn struct {
 	maxWnd   int
 	peerMSS  int
 	limitMTU int       // after a black hole; 0: none
+	limitEnd int64     // of that
 	probedAt int64     // when the last keepalive probe left
 	askedAt  int64     // when the oldest probe, or segment after a timeout, left that has no answer
 	softErr  abi.Errno // what ICMP said
@@ -294,7 +296,7 @@ func (c *Conn) Write(p []byte) int {
 	n := c.snd.write(&c.host.blocks, p, c.host.cfg.SendBuffer)
 	if n < len(p) {
 		c.flags |= wantRoom
-		if c.snd.len() < c.host.cfg.SendBuffer/2 { // no memory: nothing may be in flight that would call back
+		if c.snd.len() < c.host.cfg.SendBuffer { // no memory: nothing may be in flight that would call back
 			c.retryAt = c.host.ip.Now() + memoryRetry
 			c.schedule(c.retryAt)
 		}

@@ -15,7 +15,6 @@ type cubic struct {
 	wEst       float64 // what Reno would have
 	cwndPrior  float64 // at the last loss, for wEst
 	k          float64
-	cwndEpoch  float64
 	epochStart int64 // ns; 0: congestion avoidance has not begun since the last loss
 }
 
@@ -26,7 +25,6 @@ func (c *congestion) cubicGrow(acked int, now int64, srtt int64) {
 	cwnd := float64(c.cwnd)/mss + c.fraction
 	if q.epochStart == 0 {
 		q.epochStart = now
-		q.cwndEpoch = cwnd
 		if q.wMax < cwnd {
 			q.wMax, q.k = cwnd, 0 // 4.8, 4.10
 		} else {

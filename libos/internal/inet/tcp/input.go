@@ -136,8 +136,8 @@ func (c *Conn) acked(seq, ack wire.Seq, wnd int, data bool, now int64) {
 
 // tellRoom calls Writable if there is room for a good part of the buffer.
 func (c *Conn) tellRoom() {
-	if c.handler == nil || c.state < Established || c.snd.len() > c.host.cfg.SendBuffer*3/4 {
-		return
+	if c.handler == nil || c.state < Established || c.retryAt != never || c.snd.len() > c.host.cfg.SendBuffer*3/4 {
+		return // what retryAt waits for is memory, or room in the device
 	}
 	c.flags &^= wantRoom
 	c.handler.Writable(c)

@@ -23,8 +23,9 @@ const (
 	stampsValid     = 24 * 86400 * second // RFC 7323, section 5.5
 	bufferRetry     = millisecond / 10
 	memoryRetry     = 10 * millisecond
-	blackHoleTries  = 3    // timeouts in a row, after which large segments are suspected
-	blackHoleMTU    = 576  // RFC 1191, section 7
+	blackHoleTries  = 5   // timeouts in a row, after which large segments are suspected
+	blackHoleMTU    = 576 // RFC 1191, section 7
+	blackHoleTime   = minute
 	segmentsPerAck  = 2    // RFC 5681, section 4.2
 	roundingRoom    = 4096 // by which rounding may extend the window beyond the buffer
 )

@@ -18,11 +18,11 @@ func (r *recovery) onAck(e *ackEvent) {
 		duplicate = r.takeBlocks(e, &a)
 	}
 	e.Delivered, e.Spurious = a.delivered, false
-	r.takeRTT(e, &a)
+	r.takeRTT(e, &a, flight)
 	if r.probed {
 		r.probeAcked(e, duplicate)
 	}
-	if r.undo.possible {
+	if r.undoable {
 		r.undoIfSpurious(e, &a, duplicate)
 	}
 	lost := r.detect(e.Now, e.Acked, a.delivered-acked)
@@ -42,16 +42,18 @@ func (r *recovery) onAck(e *ackEvent) {
 }
 
 // takeRTT measures the round trip: of the first segment acknowledged, since the delay of an ACK belongs to it.
-func (r *recovery) takeRTT(e *ackEvent, a *arrival) {
+func (r *recovery) takeRTT(e *ackEvent, a *arrival, flight int) {
 	switch {
 	case a.first != 0 && !a.resent:
 		r.rtt.sample(e.Now-a.first, e.Now)
 		r.rtt.sampleMin(e.Now-a.last, e.Now)
-		round := !e.Ack.Before(r.roundEnd)
-		if round {
-			r.roundEnd = r.board.nxt
+		if r.cc.firstSlowStart() && r.cc.limits(flight) {
+			round := !e.Ack.Before(r.roundEnd)
+			if round {
+				r.roundEnd = r.board.nxt
+			}
+			r.cc.sample(e.Now-a.last, round)
 		}
-		r.cc.sample(e.Now-a.last, round)
 	case a.resent && a.echo:
 		r.rtt.endBackOff() // the timestamp tells that the path works
 	}
@@ -139,7 +141,7 @@ func (r *recovery) enter(acked, newlySacked int) {
 	r.cc.prr.enter(outstanding, acked, b.sacked, newlySacked)
 	r.state, r.point = stateRecovery, b.nxt
 	r.probed, r.probeAt = false, 0
-	r.undo = undo{possible: true, from: b.una}
+	r.undoable, r.undo = true, undo{from: b.una}
 }
 
 // reduce sets the window in recovery. more: the ACK did not advance, or more was found to be lost.
@@ -178,7 +180,7 @@ func (r *recovery) probeAcked(e *ackEvent, duplicate sackRange) {
 		if r.state == stateOpen {
 			r.cc.reduce(r.board.nxt.Since(r.board.una) + e.Acked)
 			r.cc.cwnd = r.cc.ssthresh
-			r.undo = undo{}
+			r.undoable = false
 		}
 	case e.Acked == 0 && !e.Data && len(e.Blocks) == 0:
 		r.probed = false // both arrived, and the peer has no D-SACK
@@ -187,11 +189,10 @@ func (r *recovery) probeAcked(e *ackEvent, duplicate sackRange) {
 
 // undo finds out that a reduction of the window was for nothing.
 type undo struct {
-	possible bool
-	stamped  bool
-	stamp    uint32   // TSval of the first retransmission since
-	from     wire.Seq // SND.UNA at the reduction
-	bytes    int      // sent again since and not reported as duplicate
+	stamped bool
+	stamp   uint32   // TSval of the first retransmission since
+	from    wire.Seq // SND.UNA at the reduction
+	bytes   int      // sent again since and not reported as duplicate
 }
 
 func (u *undo) resent(n int, stamp uint32) {
@@ -218,7 +219,7 @@ func (r *recovery) undoIfSpurious(e *ackEvent, a *arrival, duplicate sackRange) 
 	}
 	e.Spurious = true
 	r.cc.undo()
-	r.undo = undo{}
+	r.undoable = false
 	r.dupAcks = 0
 	if r.state != stateOpen {
 		r.state = stateOpen

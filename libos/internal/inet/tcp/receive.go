@@ -50,6 +50,14 @@ func (c *Conn) inputData(s *segment, now int64) {
 	c.peerFinished()
 }
 
+// measure follows the size of the peer's full segments: the largest one, or what two in a row have that are not small.
+func (c *Conn) measure(n int) {
+	if n > int(c.rcvMSS) || n == int(c.lastSize) && n >= defaultMSS {
+		c.rcvMSS = uint16(n)
+	}
+	c.lastSize = uint16(n)
+}
+
 // inOrder takes the next data when nothing is held out of order.
 func (c *Conn) inOrder(data []byte, now int64) {
 	c.bytesRcvd += uint64(len(data))
@@ -69,7 +77,7 @@ func (c *Conn) inOrder(data []byte, now int64) {
 		n += c.keep(data[n:])
 	}
 	c.rcvNxt += wire.Seq(n)
-	c.rcvMSS = uint32(min(max(int(c.rcvMSS), n), 0xffff))
+	c.measure(n)
 	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*int(c.rcvMSS) || c.host.cfg.DelayedACK < 0 { // SHLD-19
 		c.flags |= ackSoon
 	} else if c.ackAt == never { // MUST-58

@@ -18,15 +18,17 @@ import (
 // expires: onTimeout, then do what that says, and arm it anew.
 //
 // When the peer's window is zero and nothing is in flight, deadline() is Never: the persist timer is the caller's.
+//
+// What every segment and every ACK touches comes first in the struct and in those within, and fills six cache lines.
 type recovery struct {
-	board      scoreboard
-	rtt        rtt
-	cc         congestion
-	config     *recoveryConfig
-	state      recoveryState
-	sackOK     bool
-	timestamps bool
-	dupAcks    uint8 // of a peer without SACK
+	config      *recoveryConfig
+	state       recoveryState
+	sackOK      bool
+	timestamps  bool
+	dupAcks     uint8 // of a peer without SACK
+	probed      bool  // a tail loss probe is under way, up to probeEnd (RFC 8985, section 7)
+	probeResent bool  // it was a retransmission
+	undoable    bool  // the last reduction of the window may turn out to be for nothing
 
 	point    wire.Seq // SND.NXT when the recovery began (recover of RFC 6582, RecoveryPoint of RFC 6675)
 	roundEnd wire.Seq // SND.NXT when the round trip under way began
@@ -34,12 +36,12 @@ type recovery struct {
 	rtoAt, probeAt, reorderAt int64 // deadlines; 0: none
 	lastSend                  int64
 
-	// Tail loss probe (RFC 8985, section 7).
-	probeEnd    wire.Seq
-	probed      bool // one is under way, up to probeEnd
-	probeResent bool // it was a retransmission
+	rtt   rtt
+	board scoreboard
+	cc    congestion
 
-	undo undo
+	undo     undo
+	probeEnd wire.Seq
 }
 
 type recoveryState uint8
@@ -253,7 +255,7 @@ func (r *recovery) expire(now int64) {
 	b := &r.board
 	if r.state != stateLoss {
 		r.cc.reduce(b.nxt.Since(b.una))
-		r.undo = undo{possible: true, from: b.una}
+		r.undoable, r.undo = true, undo{from: b.una}
 	}
 	r.state, r.point = stateLoss, b.nxt
 	r.dupAcks, r.probed = 0, false

@@ -315,13 +315,13 @@ func TestRecoveryGoodput(t *testing.T) {
 		min, max float64 // Mbit/s
 		resent   float64 // at most, of what was sent
 	}{
-		{"1 %", func(p *testPath) { p.loss, p.ackLoss = 0.01, 0.01 }, 33, 70, 0.03},
-		{"5 %", func(p *testPath) { p.loss, p.ackLoss = 0.05, 0.05 }, 10, 25, 0.085},
-		{"1 %, Reno", func(p *testPath) { p.loss, p.ackLoss, p.algo = 0.01, 0.01, Reno }, 28, 60, 0.022},
-		{"5 %, Reno", func(p *testPath) { p.loss, p.ackLoss, p.algo = 0.05, 0.05, Reno }, 8, 25, 0.085},
+		{"1 %", func(p *testPath) { p.loss, p.ackLoss = 0.01, 0.01 }, 33, 70, 0.015},
+		{"5 %", func(p *testPath) { p.loss, p.ackLoss = 0.05, 0.05 }, 10, 25, 0.06},
+		{"1 %, Reno", func(p *testPath) { p.loss, p.ackLoss, p.algo = 0.01, 0.01, Reno }, 28, 60, 0.015},
+		{"5 %, Reno", func(p *testPath) { p.loss, p.ackLoss, p.algo = 0.05, 0.05, Reno }, 8, 25, 0.06},
 		{"1 %, no SACK", func(p *testPath) { p.loss, p.noSACK = 0.01, true }, 25, 60, 0.05},
 		{"reordering", func(p *testPath) { p.jitter = msec / 2 }, 500, 1e9, 0.001},
-		{"much reordering", func(p *testPath) { p.jitter = 3 * msec }, 350, 1e9, 0.02},
+		{"much reordering", func(p *testPath) { p.jitter = 3 * msec }, 200, 1e9, 0.02},
 		{"100 Mbit/s", func(p *testPath) { p.rate, p.queue = 12_500_000, 50_000 }, 85, 100, 0.05},
 		{"pauses", func(p *testPath) { p.rate, p.queue, p.pause, p.total = 12_500_000, 50_000, 600*msec, 16<<20 }, 45, 70, 0.03},
 	} {
@@ -330,7 +330,7 @@ func TestRecoveryGoodput(t *testing.T) {
 			c.change(&p)
 			var took int64
 			var sent, resent int
-			const seeds = 4
+			const seeds = 2
 			for seed := range uint64(seeds) {
 				s := newTestSender(t, p, seed)
 				took += s.run()

@@ -5,17 +5,19 @@ const minWindow = 10_000_000_000
 
 // rtt estimates the round-trip time (RFC 6298) and its minimum of late.
 type rtt struct {
-	srtt, rttvar   int64 // ns; srtt 0: no sample yet
-	rto            int64 // without back-off
-	minRTO, maxRTO int64
-	backoff        uint8 // doublings of the RTO
+	srtt, rttvar int64 // ns; srtt 0: no sample yet
+	rto          int64 // without back-off
 	// The minimum of the window under way, which began at windowAt, and that of the one before.
 	min, lastMin, windowAt int64
+	minRTO, maxRTO         uint32 // µs
+	backoff                uint8  // doublings of the RTO
 }
+
+const microsecond = 1000
 
 // init sets the bounds of the RTO; initial is the RTO before the first sample (RFC 6298: 1 s; 3 s after a lost SYN).
 func (r *rtt) init(initial, minRTO, maxRTO int64) {
-	*r = rtt{rto: initial, minRTO: minRTO, maxRTO: maxRTO}
+	*r = rtt{rto: initial, minRTO: micros(minRTO), maxRTO: micros(maxRTO)}
 }
 
 // sample takes in a measured round trip (never of a retransmitted segment, by Karn, unless timestamps tell) and ends
@@ -35,7 +37,7 @@ func (r *rtt) sample(d, now int64) {
 	}
 	// The minimum bounds the part for the variance and not the sum: what it is there for, delayed ACKs, adds to the
 	// round trip however long that is.
-	r.rto = min(r.srtt+max(4*r.rttvar, r.minRTO), r.maxRTO)
+	r.rto = min(r.srtt+max(4*r.rttvar, microsecond*int64(r.minRTO)), r.limit())
 	r.sampleMin(d, now)
 }
 
@@ -47,15 +49,20 @@ func (r *rtt) sampleMin(d, now int64) {
 	r.min = min(r.min, d)
 }
 
+// limit is the largest RTO.
+func (r *rtt) limit() int64 { return microsecond * int64(r.maxRTO) }
+
+func micros(d int64) uint32 { return uint32(min(d/microsecond, 1<<32-1)) }
+
 // timeout is the RTO with back-off.
 func (r *rtt) timeout() int64 {
 	if r.backoff == 0 {
 		return r.rto
 	}
 	if t := r.rto << r.backoff; t>>r.backoff == r.rto {
-		return min(t, r.maxRTO)
+		return min(t, r.limit())
 	}
-	return r.maxRTO
+	return r.limit()
 }
 
 // backOff doubles the timeout (RFC 6298, 5.5).

@@ -16,22 +16,20 @@ import (
 // its place. Those in flight are also linked in the order in which they were sent, which is what RACK walks. It is
 // used through recovery.
 type scoreboard struct {
-	una, nxt wire.Seq
-	recs     []record // len is a power of two; small while that is enough
-	base     uint32   // id of the first record
-	n        uint32   // number of records
-	blocks   *blocks
-
-	oldest, newest uint32 // of the records in flight, by time of sending
-	flying         uint32 // their number
-
-	lostHint     uint32 // no record before it is lost
-	lost, sacked int    // bytes
-	lostSegs     int
-	sackedSegs   int
-
-	rack  rack
-	small [4]record
+	una, nxt       wire.Seq
+	base           uint32   // id of the first record
+	n              uint32   // number of records
+	oldest, newest uint32   // of the records in flight, by time of sending
+	flying         uint32   // their number
+	lostHint       uint32   // no record before it is lost
+	recs           []record // len is a power of two; small while that is enough
+	lost, sacked   int      // bytes
+	lostSegs       int
+	sackedSegs     int
+	clock          int64 // time of the last transmission
+	rack           rack
+	small          [2]record
+	blocks         *blocks
 }
 
 // record is a segment that was sent. It is in one of three states: in flight, SACKed, or lost and not yet sent again.
@@ -116,9 +114,16 @@ func (s *scoreboard) sent(end wire.Seq, now int64) {
 	id := s.base + s.n
 	s.n++
 	r := s.at(id)
-	r.start, r.end, r.sentAt, r.flags = s.nxt, end, now, 0
+	r.start, r.end, r.sentAt, r.flags = s.nxt, end, s.tick(now), 0
 	s.nxt = end
 	s.launch(id, r)
+}
+
+// tick is the time of a transmission. No two have the same, though the stack looks at its clock once for a burst:
+// otherwise RACK could not tell a retransmission from what was sent just before it.
+func (s *scoreboard) tick(now int64) int64 {
+	s.clock = max(now, s.clock+1)
+	return s.clock
 }
 
 // launch appends a record to those in flight.
@@ -306,7 +311,7 @@ func (s *scoreboard) resent(start wire.Seq, now int64, stamp uint32) int {
 		s.land(id, r)
 	}
 	r.flags |= isResent
-	r.sentAt, r.stamp = now, stamp
+	r.sentAt, r.stamp = s.tick(now), stamp
 	s.launch(id, r)
 	return n
 }

@@ -70,6 +70,9 @@ func (c *Conn) Expired(_ *timer.Timer, now int64) {
 		c.finish()
 		return
 	}
+	if c.limitMTU != 0 && c.limitEnd <= now {
+		c.setLimit(0)
+	}
 	if c.ackAt <= now {
 		c.flags |= ackNow
 	}
@@ -104,8 +107,7 @@ func (c *Conn) synTimeout(now int64) {
 		c.fail(c.timeoutErrno())
 		return
 	}
-	c.host.ip.Doubt(&c.path)
-	c.host.ip.Doubt(&c.path)
+	c.host.ip.Doubt(&c.path) // MUST-20
 	c.synTries++
 	c.resent++
 	c.host.Counters.Retransmits++
@@ -113,9 +115,6 @@ func (c *Conn) synTimeout(now int64) {
 	c.resendAt = min(c.resendAt, c.progress+c.host.cfg.ConnectTimeout)
 	c.schedule(c.resendAt)
 }
-
-// adviseAfter is R1 of MUST-20, in retransmissions (SHLD-9).
-const adviseAfter = 3
 
 // resendTimeout does what the loss recovery wants when its time has come.
 func (c *Conn) resendTimeout(now int64) {
@@ -127,10 +126,7 @@ func (c *Conn) resendTimeout(now int64) {
 		c.host.Counters.RTOs++
 		c.host.ip.Doubt(&c.path) // MUST-20
 		c.asked(now)
-		if c.recovery.rtt.backoff >= adviseAfter {
-			c.host.ip.Doubt(&c.path)
-		}
-		c.suspectPath()
+		c.suspectPath(now)
 	}
 }
 
@@ -149,21 +145,22 @@ func (c *Conn) sendProbe(now int64) {
 }
 
 // suspectPath is for a path that loses large packets and says nothing: after some timeouts smaller ones are tried
-// (RFC 9293, 3.7.2; RFC 2923), for as long as that makes a difference.
-func (c *Conn) suspectPath() {
+// (RFC 9293, 3.7.2; RFC 2923). It may have been chance, or the path may change: large ones are tried again later.
+func (c *Conn) suspectPath(now int64) {
 	switch c.recovery.rtt.backoff {
 	case blackHoleTries:
-		if c.limitMTU != 0 || c.mtu <= blackHoleMTU {
-			return
+		if c.limitMTU == 0 && c.mtu > blackHoleMTU {
+			c.host.Counters.BlackHoles++
+			c.limitEnd = now + blackHoleTime
+			c.setLimit(blackHoleMTU)
 		}
-		c.host.Counters.BlackHoles++
-		c.limitMTU = blackHoleMTU
 	case 2 * blackHoleTries:
-		c.limitMTU = 0
-	default:
-		return
+		c.setLimit(0)
 	}
-	c.mtu = 0
+}
+
+func (c *Conn) setLimit(mtu int) {
+	c.limitMTU, c.mtu = mtu, 0
 	c.followMTU()
 }
 
