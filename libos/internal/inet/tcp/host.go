@@ -40,7 +40,6 @@ type Host struct {
 	scratch ip.Path      // to peers that have no Conn
 	resets  limiter
 	draws   uint64
-	ports   uint64 // connections that were given a port, for the choice of the next
 }
 
 // New makes TCP on top of h.

@@ -25,7 +25,6 @@ const (
 	useTable uint64 = iota << 56
 	useISN
 	useStamp
-	usePort
 	useCookie
 	useRandom
 )

@@ -14,11 +14,8 @@ import (
 // exchange sends n bytes both ways through impairments, closes, and looks for what was left behind.
 func exchange(t *testing.T, seed uint64, n int, im link.Impairment, ca, cb Config) (took int64) {
 	r := newLossyLab(t, seed, im, ca, cb)
-	a, b := newPeer(), newPeer()
-	var err error
-	_ = err
-	b = r.listen(16)
-	a = r.connect()
+	b := r.listen(16)
+	a := r.connect()
 	data := pattern(n)
 	b.send = data
 	a.write(data)
