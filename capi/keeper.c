@@ -2,7 +2,8 @@
  * A TCP/IP stack has to answer its peers also while the program computes, sleeps or waits for something
  * else: what the kernel does for its sockets. For a libOS that asks for it (Control.Keep) this thread
  * looks now and then whether anybody polls. If nobody does, it polls in the program's stead, woken by
- * the descriptors of the libOS, until the program comes back.
+ * the descriptors of the libOS, until the program comes back. And at the end of the process the peers
+ * get what was pushed to them, and the end of their connections, if they take it soon.
  */
 #define _GNU_SOURCE
 #include "front.h"
@@ -74,4 +75,13 @@ void dmtr_keep(void)
         return; /* then peers have to wait for the program's next call */
     pthread_setname_np(thread, "dmtr-keeper");
     pthread_detach(thread);
+}
+
+__attribute__((destructor)) static void finish(void)
+{
+    if (dmtr_ctl == NULL || !dmtr_ctl->keep || dmtr_thread_enter() != 0)
+        return;
+    uint64_t seq = dmtr_enter();
+    dmtrGoFinish();
+    dmtr_leave(seq);
 }

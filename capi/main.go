@@ -290,6 +290,13 @@ func dmtrGoGot(port C.int, n C.int64_t) (rc C.int) {
 	return 0
 }
 
+//export dmtrGoFinish
+func dmtrGoFinish() (rc C.int) {
+	defer guard(&rc)
+	eng.Finish()
+	return 0
+}
+
 //export dmtrGoArm
 func dmtrGoArm() (rc C.int) {
 	defer guard(&rc)

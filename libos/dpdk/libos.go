@@ -164,6 +164,19 @@ func (o *LibOS) Arm() {
 	_, _, _ = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(o.timer), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
 }
 
+// Finish implements engine.Finisher.
+func (o *LibOS) Finish() {
+	fds := make([]unix.PollFd, 0, len(o.waitFds))
+	for _, fd := range o.waitFds {
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	for end := o.now() + int64(o.cfg.TCP.ExitMillis)*int64(time.Millisecond); o.stack.TCP().Unfinished() && o.now() < end; {
+		o.Arm()
+		_, _ = unix.Poll(fds, 10)
+		o.Poll()
+	}
+}
+
 // Close implements engine.LibOS.
 func (o *LibOS) Close() {
 	o.stack.Close()

@@ -42,6 +42,7 @@ type TCP struct {
 	KeepProbes       int        `yaml:"keepalive_probes"`
 	TimeWait         int        `yaml:"time_wait_s"`
 	FinWait          int        `yaml:"fin_wait_s"`
+	ExitMillis       int        `yaml:"exit_ms"` // for the peers to take what was pushed last
 	Connections      int        `yaml:"connections"`
 	Backlog          int        `yaml:"backlog"`   // caps that of dmtr_listen
 	HalfOpen         int        `yaml:"half_open"` // connections of one listener that await the third segment
@@ -64,6 +65,7 @@ func defaultTCP() TCP {
 		KeepProbes:       9,
 		TimeWait:         60,
 		FinWait:          60,
+		ExitMillis:       1000,
 		Connections:      65536,
 		Backlog:          4096,
 		HalfOpen:         1024,
@@ -95,6 +97,7 @@ func (c *Config) netRanges() []numRange {
 		{"tcp.keepalive_probes", t.KeepProbes, 1, 127},
 		{"tcp.time_wait_s", t.TimeWait, 1, 600},
 		{"tcp.fin_wait_s", t.FinWait, 1, 86400},
+		{"tcp.exit_ms", t.ExitMillis, 0, 60_000},
 		{"tcp.connections", t.Connections, 1, 1 << 20},
 		{"tcp.backlog", t.Backlog, 1, 65535},
 		{"tcp.half_open", t.HalfOpen, 1, 65535},

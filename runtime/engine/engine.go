@@ -106,6 +106,20 @@ func (e *Engine) Close() {
 	e.ctl = nil
 }
 
+// Finish is for the end of a process whose network libOS has to see to it itself that the peers get what was pushed.
+func (e *Engine) Finish() {
+	f, ok := e.net.(Finisher)
+	if !ok {
+		return
+	}
+	for i := range e.descs {
+		if _, ok := e.descs[i].q.(Socket); ok {
+			_ = e.CloseQueue(e.descs[i].qd)
+		}
+	}
+	f.Finish()
+}
+
 // Drive polls the libOSes up to n times, and returns early once an operation completes or another thread wants in.
 func (e *Engine) Drive(n int) {
 	seq := e.ctl.Seq

@@ -92,6 +92,9 @@ type Ported interface {
 	Got(port, n int)
 }
 
+// Finisher is a LibOS that has something to do before the process ends, when its queues have been closed.
+type Finisher interface{ Finish() }
+
 // Settler is a Queue whose pending operations may be elsewhere than on the lists.
 type Settler interface {
 	// Settle brings them back.

@@ -4,62 +4,9 @@
  *
  * One TCP connection through libdmtr, on whatever libOS the environment names. A message of one byte asks the server for its count.
  */
-#include "bench.h"
-
-#include <dmtr/libos.h>
-#include <dmtr/sga.h>
-#include <dmtr/wait.h>
+#include "dmtr.h"
 
 #define AT_A_TIME 4
-
-static void ok(int error, const char *what)
-{
-    if (error != 0) {
-        errno = error;
-        die(what);
-    }
-}
-
-static struct sockaddr_in address(const char *ip, int port)
-{
-    struct sockaddr_in addr = loopback(port);
-    if (inet_pton(AF_INET, ip, &addr.sin_addr) != 1)
-        die(ip);
-    return addr;
-}
-
-static dmtr_qtoken_t push(int qd, void *data, size_t size)
-{
-    dmtr_sgarray_t sga;
-    dmtr_qtoken_t token;
-    memset(&sga, 0, sizeof(sga));
-    sga.sga_numsegs = 1;
-    sga.sga_segs[0].sgaseg_buf = data;
-    sga.sga_segs[0].sgaseg_len = (uint32_t)size;
-    ok(dmtr_push(&token, qd, &sga), "dmtr_push");
-    return token;
-}
-
-/* Waits for the next message; returns 0 if the connection has ended. */
-static int pop(int qd, dmtr_sgarray_t *sga)
-{
-    dmtr_qtoken_t token;
-    dmtr_qresult_t result;
-    ok(dmtr_pop(&token, qd), "dmtr_pop");
-    if (dmtr_wait(&result, token) != 0)
-        return 0;
-    *sga = result.qr_value.sga;
-    return sga->sga_numsegs > 0;
-}
-
-static size_t length(const dmtr_sgarray_t *sga)
-{
-    size_t n = 0;
-    uint32_t i;
-    for (i = 0; i < sga->sga_numsegs; i++)
-        n += sga->sga_segs[i].sgaseg_len;
-    return n;
-}
 
 static void receive_all(int qd)
 {
@@ -107,8 +54,7 @@ static void send_for(const char *ip, int port, size_t size, double seconds)
     if (data == NULL)
         die("malloc");
     memset(data, 'x', size);
-    ok(dmtr_socket(&qd, AF_INET, SOCK_STREAM, 0), "dmtr_socket");
-    ok(dmtr_connect(qd, (struct sockaddr *)&addr, sizeof(addr)), "dmtr_connect");
+    qd = connected(&addr);
     begin = now_ns();
     end = begin + (uint64_t)(seconds * 1e9);
     for (i = 0; i < AT_A_TIME; i++)

@@ -92,4 +92,18 @@ def memif_bulk(plan):
     return lines, raw
 
 
-FIGURES = (memif_echo, memif_bulk)
+def many_rtt(plan, connections):
+    with link() as place, Server("tcp_server", "--ip", ADDRESS, "--port", 0, "--cpu", SERVER_CPU, wait="spin", config=place / "server") as server:
+        result = run("many", ADDRESS, CLIENT_CPU, server.port, SIZE, connections, max(2, plan.iterations // connections),
+                     wait="spin", config=place / "client")
+        return result["recorders"]["rtt"]
+
+
+def memif_many(plan):
+    """Echo of 64 bytes over memif on each of 10,000 connections in turn, against one."""
+    need_dpdk()
+    raw = interleaved(plan, 2, {"10000": lambda: many_rtt(plan, 10000), "one": lambda: many_rtt(plan, 1)})
+    return rtt_lines("TCP echo on each of 10,000 connections, against one", raw["10000"], raw["one"]), raw
+
+
+FIGURES = (memif_echo, memif_bulk, memif_many)

@@ -49,6 +49,16 @@ func (c *Conn) Close() {
 	}
 }
 
+// Unfinished tells whether a connection that was given up has yet to bring data or its FIN to the peer.
+func (h *Host) Unfinished() bool {
+	for c := h.conns.head; c != nil; c = c.next {
+		if c.flags&orphan != 0 && (c.state == FinWait1 || c.state == Closing || c.state == LastACK) {
+			return true
+		}
+	}
+	return false
+}
+
 // Abort ends the connection at once, with RST.
 func (c *Conn) Abort() {
 	c.handler = nil

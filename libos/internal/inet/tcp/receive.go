@@ -44,7 +44,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 	case c.assembler.empty():
 		c.inOrder(data, now)
 	default:
-		c.flags |= ackNow
+		c.flags |= ackSoon // MUST-59
 		c.fillGap(data)
 	}
 	c.peerFinished()

@@ -49,7 +49,7 @@ func (g *rig) resend() (list []int) {
 	}
 }
 
-func (g *rig) stamp() uint32 { return uint32(g.now / msec) }
+func (g *rig) stamp() uint32 { return uint32(g.now/msec) + 3<<30 }
 
 // ack is an ACK that expects segment n next and SACKs segments from..to for each pair.
 func (g *rig) ack(n int, pairs ...int) *ackEvent {
@@ -306,6 +306,7 @@ func TestNewReno(t *testing.T) {
 		g.ack(11)
 	}
 	require.Zero(t, g.r.inFlight())
+	require.Equal(t, uint8(5), g.r.dupAcks)
 	data := ackEvent{Now: g.now, Ack: 11_000, Data: true}
 	g.r.dupAcks = 0
 	g.r.onAck(&data)
@@ -463,4 +464,112 @@ func BenchmarkRecoveryBulk(b *testing.B) {
 			g.r.onAck(&e)
 		}
 	}
+}
+
+// Karn: what was sent again gives no round trip, but an echoed timestamp ends the back-off.
+func TestKarn(t *testing.T) {
+	for _, stamps := range []bool{true, false} {
+		g := newRig(t, true, stamps)
+		g.send(1)
+		g.now = g.r.rtoAt
+		require.Equal(t, doRTO, g.r.onTimeout(g.now))
+		require.Equal(t, []int{1}, g.resend())
+		before := g.r.rtt
+		require.Equal(t, uint8(1), before.backoff)
+		e := ackEvent{Now: g.after(10 * msec).now, Ack: 2000, HasEcho: true, Echo: g.stamp()}
+		g.r.onAck(&e)
+		if stamps {
+			before.backoff = 0
+		}
+		require.Equal(t, before, g.r.rtt)
+	}
+}
+
+// A segment that was not sent again is acknowledged during a recovery, with a timestamp from before it: no proof that
+// the recovery was for nothing.
+func TestNoUndo(t *testing.T) {
+	g := newRig(t, true, true)
+	g.send(8)
+	sent := g.stamp()
+	g.after(100*msec).ack(1, 4, 6)
+	require.Equal(t, []int{1, 2, 3}, g.resend())
+	// Reordered, so that 1 is still under way, and found lost again; 2 is acknowledged by what was sent first.
+	e := ackEvent{Now: g.after(50 * msec).now, Ack: 1000, HasEcho: true, Echo: sent, Blocks: []sackRange{{2000, 3000}, {4000, 9000}}}
+	g.r.onAck(&e)
+	require.False(t, e.Spurious, "what a SACK's timestamp says is about other data")
+	require.Equal(t, stateRecovery, g.r.state)
+
+	g = newRig(t, true, true)
+	g.send(5)
+	sent = g.stamp()
+	g.after(100 * msec)
+	g.r.board.lose(g.r.board.newest, g.r.board.at(g.r.board.newest))
+	g.r.enter(0, 0)
+	require.Equal(t, []int{5}, g.resend())
+	e = ackEvent{Now: g.after(10 * msec).now, Ack: 2000, HasEcho: true, Echo: sent}
+	g.r.onAck(&e)
+	require.False(t, e.Spurious)
+	require.Equal(t, stateRecovery, g.r.state)
+
+	// It was sent again, but before the reduction in question.
+	g = newRig(t, true, true)
+	g.send(5)
+	b := &g.r.board
+	b.lose(b.oldest, b.at(b.oldest))
+	g.r.enter(0, 0)
+	require.Equal(t, []int{1}, g.resend())
+	sent = g.stamp()
+	g.after(100 * msec)
+	b.lose(b.base+4, b.at(b.base+4))
+	g.r.state = stateOpen
+	g.r.enter(0, 0)
+	require.Equal(t, []int{5}, g.resend())
+	e = ackEvent{Now: g.after(10 * msec).now, Ack: 2000, HasEcho: true, Echo: sent}
+	g.r.onAck(&e)
+	require.False(t, e.Spurious)
+}
+
+// What was sent during a recovery and is lost begins the next one.
+func TestNextRecovery(t *testing.T) {
+	g := newRig(t, true, true)
+	g.r.cc.cwnd = 20_000
+	g.send(10)
+	g.after(100*msec).ack(1, 2, 5)
+	require.Equal(t, []int{1}, g.resend())
+	rto := g.now + g.r.rtt.timeout()
+	require.Equal(t, rto, g.r.rtoAt, "sending SND.UNA again restarts the timer")
+	g.after(10 * msec)
+	g.send(16)
+	g.after(10*msec).ack(1, 2, 10)
+	g.after(100*msec).ack(11, 13, 16)
+	require.Equal(t, stateRecovery, g.r.state)
+	require.Equal(t, seq(17_000), g.r.point)
+	require.Equal(t, []int{11, 12}, g.resend())
+	require.Less(t, g.r.cc.ssthresh, 14_000, "reduced again")
+}
+
+// RFC 6582 without a recovery before: the very first segment may be lost.
+func TestNewRenoFirst(t *testing.T) {
+	g := newRig(t, false, false)
+	g.send(5)
+	g.after(100 * msec)
+	for range 3 {
+		g.ack(1)
+	}
+	require.Equal(t, []int{1}, g.resend())
+}
+
+func TestOneProbe(t *testing.T) {
+	g := newRig(t, true, true)
+	g.send(3)
+	g.now = g.r.deadline()
+	require.Equal(t, doProbe, g.r.onTimeout(g.now))
+	g.r.onResend(3000, g.now, g.stamp())
+	g.r.onProbe(g.now, true)
+	g.send(4)
+	require.Zero(t, g.r.probeAt, "until the first is answered")
+	g.after(100*msec).ack(4, 1, 1) // a duplicate, but not of the probe
+	require.True(t, g.r.probed)
+	g.ack(4, 3, 3)
+	require.False(t, g.r.probed)
 }

@@ -138,8 +138,14 @@ func (d *Device) Send(n int, flags link.Flags) {
 		p.counters.tx_dropped++
 		return
 	}
-	f.len = C.uint32_t(n)
 	f.flags = C.uint32_t(flags & d.info.Offloads)
+	d.queue(n)
+}
+
+// queue passes the buffer to the next burst.
+func (d *Device) queue(n int) {
+	p := d.port
+	p.tx[(p.tx_first+p.tx_count)&txMask].len = C.uint32_t(n)
 	p.tx_count++
 }
 

@@ -154,3 +154,26 @@ func TestArguments(t *testing.T) {
 	_, err = prepare([]string{"-h"})
 	assert.Error(t, err)
 }
+
+// TestWrongReceived: what is no frame, or longer than the MTU allows, is counted and kept from the stack.
+func TestWrongReceived(t *testing.T) {
+	needDPDK(t)
+	server, client := memif(t)
+	defer client.Close()
+	defer server.Close()
+	frames := make([]link.Frame, 32)
+	for i, n := range []int{1, 13, 14, 1514, 1515, 2048} {
+		client.queue(n) // Send would refuse it
+		client.Flush()
+		before := server.Counters().RxErrors
+		got := server.Receive(frames)
+		if n < 14 || n > 1514 {
+			assert.Zero(t, got, "%d bytes", n)
+			assert.Equal(t, before+1, server.Counters().RxErrors, "%d bytes", n)
+		} else {
+			require.Equal(t, 1, got, "%d bytes", n)
+			assert.Len(t, frames[0].Data, n)
+		}
+		assert.Zero(t, server.held(), i)
+	}
+}
