@@ -9,12 +9,12 @@ import (
 
 // Sizes of blocks are powers of two between these.
 const (
-	minBlock = 2 << 10
+	minBlock = 256
 	maxBlock = 64 << 20
 )
 
 const (
-	minBlockBits = 11
+	minBlockBits = 8
 	maxBlockBits = 26
 	// keepPerSize bounds what the free list of one size holds, in bytes; at least keepAtLeast blocks are kept.
 	keepPerSize = 1 << 20

@@ -100,6 +100,6 @@ func (c *Conn) finished() {
 
 // waitForFin limits how long a connection nobody has may stay in FIN-WAIT-2.
 func (c *Conn) waitForFin() {
-	c.waitAt = c.host.ip.Now() + c.host.cfg.FinWait
+	c.rare(&c.waitAt, c.host.ip.Now()+c.host.cfg.FinWait)
 	c.schedule(c.waitAt)
 }

@@ -11,26 +11,28 @@ import (
 type connFlags uint32
 
 const (
-	hasStamps  connFlags = 1 << iota // timestamps are in use
-	hasSACK                          // SACK is permitted
-	ackNow                           // an ACK has to leave
-	wantOutput                       // output has to look for something to send
-	working                          // in Input or a timer: output is called at the end
-	delivering                       // in Received, or Ended
-	wantRoom                         // the handler waits for Writable
-	closing                          // a FIN follows the data
-	finAcked                         // ours was acknowledged
-	peerFin                          // theirs has come, at finSeq
-	peerDone                         // and all before it
-	told                             // Ended(0) was called
-	orphan                           // Close was called
-	active                           // opened by Connect
-	probing                          // a byte beyond the window is on its way
-	listed                           // in the table
-	released                         // memory has to be freed after Received
-	again                            // Pull was called in Received
-	ackSoon                          // an ACK is due when the burst has been handled
-	inBurst                          // on the list Host.burst
+	hasStamps    connFlags = 1 << iota // timestamps are in use
+	hasSACK                            // SACK is permitted
+	ackNow                             // an ACK has to leave
+	wantOutput                         // output has to look for something to send
+	working                            // in Input or a timer: output is called at the end
+	delivering                         // in Received, or Ended
+	wantRoom                           // the handler waits for Writable
+	closing                            // a FIN follows the data
+	finAcked                           // ours was acknowledged
+	peerFin                            // theirs has come, at finSeq
+	peerDone                           // and all before it
+	told                               // Ended(0) was called
+	orphan                             // Close was called
+	active                             // opened by Connect
+	probing                            // a byte beyond the window is on its way
+	listed                             // in the table
+	released                           // memory has to be freed after Received
+	again                              // Pull was called in Received
+	ackSoon                            // an ACK is due when the burst has been handled
+	inBurst                            // on the list Host.burst
+	gaps                               // the assembler has something
+	rareDeadline                       // one of persistAt, retryAt and waitAt is set
 )
 
 // Conn is a connection. Names of variables are those of RFC 9293, section 3.3.1: sndUna is SND.UNA.
@@ -61,23 +63,24 @@ type Conn struct {
 	mss            int   // bytes of a full segment
 	mtu            int   // of the path, when mss was computed
 	heard          int64 // when the last segment came
-	tsAt           int64 // when tsRecent was taken
+	progress       int64 // since when the oldest byte in flight waits
 
 	// Deadlines of the one timer; never: off. Setting one later, or off, is but a store: a timer that expires for
-	// nothing is set anew.
-	resendAt, ackAt, persistAt int64
-	retryAt, waitAt            int64
-	progress                   int64 // since when the oldest byte in flight waits
-	bytesRcvd                  uint64
-	segsRcvd                   uint64
+	// nothing is set anew. There are more among the cold ones, which flags has rareDeadline for.
+	resendAt, ackAt int64
+	timerAt         int64 // when the timer expires
+	bytesRcvd       uint64
+	bytesAcked      uint64
+	segsRcvd        uint64
+	segsSent        uint64
+	snd, rcv        ring
+	path            ip.Path
+	recovery        recovery
 
-	snd, rcv  ring
-	assembler assembler
-
-	segsSent, bytesSent, bytesAcked uint64
-	timer                           timer.Timer
-	path                            ip.Path
-	recovery                        recovery
+	// What is needed seldom.
+	assembler                  assembler
+	timer                      timer.Timer
+	persistAt, retryAt, waitAt int64
 
 	probes   uint8 // keepalive probes unanswered
 	persists uint8 // doublings of the persist timer
@@ -122,7 +125,7 @@ func (c *Conn) enter() {
 	h.conns.head = c
 	h.conns.n++
 	c.timer.Owner = c
-	c.resendAt, c.ackAt, c.persistAt, c.retryAt, c.waitAt = never, never, never, never, never
+	c.resendAt, c.ackAt, c.persistAt, c.retryAt, c.waitAt, c.timerAt = never, never, never, never, never, never
 	c.heard = h.ip.Now()
 	c.progress = c.heard
 }
@@ -297,7 +300,7 @@ func (c *Conn) Write(p []byte) int {
 	if n < len(p) {
 		c.flags |= wantRoom
 		if c.snd.len() < c.host.cfg.SendBuffer { // no memory: nothing may be in flight that would call back
-			c.retryAt = c.host.ip.Now() + memoryRetry
+			c.rare(&c.retryAt, c.host.ip.Now()+memoryRetry)
 			c.schedule(c.retryAt)
 		}
 	}

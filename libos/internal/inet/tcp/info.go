@@ -93,11 +93,12 @@ func (c *Conn) Info(i *Info) {
 		ReceiveScale: c.rcvScale, MSS: c.mss, PathMTU: c.path.MTU(), SRTT: r.rtt.srtt, RTTVar: r.rtt.rttvar,
 		MinRTT: r.rtt.minimum(), RTO: r.rtt.timeout(), Backoffs: r.rtt.backoff, CongestionWnd: r.cc.cwnd,
 		SlowStart: r.cc.ssthresh, SendWnd: c.sndWnd, ReceiveWnd: c.rcvAdv.Since(c.rcvNxt), Unread: c.rcv.len(),
-		BytesSent: c.bytesSent, BytesAcked: c.bytesAcked, BytesReceived: c.bytesRcvd, SegmentsSent: c.segsSent,
+		BytesAcked: c.bytesAcked, BytesReceived: c.bytesRcvd, SegmentsSent: c.segsSent,
 		SegmentsReceived: c.segsRcvd, Retransmits: c.resent, DuplicateACKs: uint64(c.dupAcks),
 		OutOfOrder: uint64(c.outOfOrder)}
 	if c.state >= Established {
 		i.Recovering = r.state != stateOpen
+		i.BytesSent = c.bytesAcked + uint64(min(c.sndNxt.Since(c.sndUna), c.snd.len()))
 		i.InFlight = c.sndNxt.Since(c.sndUna)
 		i.Unsent = max(0, c.queueEnd().Since(c.sndNxt))
 	}

@@ -83,13 +83,13 @@ func (c *Conn) predicted(t wire.TCP) bool {
 	}
 	seq, ack, wnd := t.Seq(), t.Ack(), int(t.Window())<<c.sndScale
 	if seq != c.rcvNxt || ack.Before(c.sndUna) || c.sndNxt.Before(ack) || len(data) > c.rcvAdv.Since(seq) ||
-		!c.assembler.empty() || c.flags&(peerFin|probing) != 0 {
+		c.flags&(gaps|peerFin|probing) != 0 {
 		return false
 	}
 	now := c.host.ip.Now()
 	c.heard = now
 	if c.flags&hasStamps != 0 && seq == c.ackSent {
-		c.tsRecent, c.tsAt = stamp, now
+		c.tsRecent = stamp
 	}
 	if ack != c.sndUna || wnd != c.sndWnd || len(data) == 0 {
 		e := &c.host.event
@@ -136,7 +136,7 @@ func (c *Conn) acked(seq, ack wire.Seq, wnd int, data bool, now int64) {
 
 // tellRoom calls Writable if there is room for a good part of the buffer.
 func (c *Conn) tellRoom() {
-	if c.handler == nil || c.state < Established || c.retryAt != never || c.snd.len() > c.host.cfg.SendBuffer*3/4 {
+	if c.handler == nil || c.state < Established || c.flags&rareDeadline != 0 && c.retryAt != never || c.snd.len() > c.host.cfg.SendBuffer*3/4 {
 		return // what retryAt waits for is memory, or room in the device
 	}
 	c.flags &^= wantRoom
@@ -198,7 +198,7 @@ func (c *Conn) agree(o *wire.Options, now int64) {
 	c.peerMSS = peerMSS(o)
 	if c.agreed&wire.HasTimestamps != 0 {
 		c.flags |= hasStamps
-		c.tsRecent, c.tsAt = o.TSVal, now
+		c.tsRecent = o.TSVal
 	}
 	if c.agreed&wire.HasSACKPermitted != 0 {
 		c.flags |= hasSACK
@@ -252,8 +252,8 @@ func (c *Conn) inputSynchronized(s *segment) {
 	if !c.inputAck(s, now) {
 		return
 	}
-	if c.flags&hasStamps != 0 && s.seq.AtMost(c.ackSent) && (int32(s.opt.TSVal-c.tsRecent) >= 0 || now-c.tsAt > stampsValid) {
-		c.tsRecent, c.tsAt = s.opt.TSVal, now // RFC 7323, section 4.3
+	if c.flags&hasStamps != 0 && s.seq.AtMost(c.ackSent) {
+		c.tsRecent = s.opt.TSVal // RFC 7323, section 4.3; not before the last one, as fresh has seen
 	}
 	c.ownFinAcked()
 	if c.flags&listed == 0 || c.state == TimeWait {
@@ -273,7 +273,7 @@ func (c *Conn) fresh(s *segment, now int64) bool {
 		c.host.Counters.PAWSDrops++
 		return false
 	}
-	if int32(s.opt.TSVal-c.tsRecent) >= 0 || now-c.tsAt > stampsValid {
+	if int32(s.opt.TSVal-c.tsRecent) >= 0 || now-c.heard > stampsValid {
 		return true
 	}
 	c.host.Counters.PAWSDrops++
@@ -288,6 +288,7 @@ func (c *Conn) refuse(s *segment, now int64) {
 	if n > 0 && s.seq.Before(c.rcvNxt) && c.flags&hasSACK != 0 && (s.seq + n).AtMost(c.rcvNxt) {
 		c.host.Counters.Duplicates++
 		c.assembler.duplicate(s.seq, s.seq+n)
+		c.flags |= gaps
 	}
 	if s.length() > 0 && s.flags&wire.SYN == 0 {
 		c.flags |= ackNow
@@ -374,7 +375,6 @@ func (c *Conn) inputAck(s *segment, now int64) bool {
 	}
 	if c.flags&probing != 0 && s.ack == c.sndNxt+1 { // the byte beyond the window was taken
 		c.sndNxt++
-		c.bytesSent++
 		c.recovery.onWindowProbe(c.sndNxt, now)
 	}
 	if c.sndNxt.Before(s.ack) || s.ack.Before(c.sndUna-wire.Seq(c.maxWnd)) { // RFC 5961, section 5

@@ -130,7 +130,6 @@ func (c *Conn) sendNext(n int, now int64) bool {
 		return false
 	}
 	c.sndNxt = end
-	c.bytesSent += uint64(n)
 	c.recovery.onSend(end, now)
 	return true
 }
@@ -141,7 +140,7 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 	b := h.ip.Buffer(&c.path)
 	if b == nil {
 		h.Counters.NoBuffer++
-		if c.retryAt = now + bufferRetry; c.flags&inBurst == 0 { // whichever comes first
+		if c.rare(&c.retryAt, now+bufferRetry); c.flags&inBurst == 0 { // whichever comes first
 			c.flushLater()
 		}
 		c.flags |= wantOutput
@@ -153,13 +152,13 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 		size += stampLen
 	}
 	if size+n > len(b) { // the path has become narrower just now
-		c.retryAt = now + bufferRetry
+		c.rare(&c.retryAt, now+bufferRetry)
 		return false
 	}
-	if c.assembler.pending() {
+	if c.flags&gaps != 0 && c.assembler.pending() {
 		size += c.putSACK(b[size:min(len(b)-n, wire.TCPLen+wire.MaxTCPOptions)])
 	} else {
-		c.flags &^= ackNow | ackSoon
+		c.flags &^= ackNow | ackSoon | gaps
 	}
 	if n > 0 {
 		x, y := c.snd.peek(seq.Since(c.sndUna), n)

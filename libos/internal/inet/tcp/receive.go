@@ -19,6 +19,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 		old = min(old, len(data))
 		if old > 0 && c.flags&hasSACK != 0 {
 			c.assembler.duplicate(seq, seq+wire.Seq(old))
+			c.flags |= gaps
 			c.flags |= ackNow
 		}
 		data, seq = data[old:], seq+wire.Seq(old)
@@ -123,6 +124,7 @@ func (c *Conn) aside(data []byte, seq wire.Seq) {
 		c.host.Counters.NoMemory++
 		return
 	}
+	c.flags |= gaps
 	if !c.assembler.add(seq, seq+wire.Seq(len(data))) {
 		c.host.Counters.NoMemory++
 	}

@@ -94,19 +94,19 @@ func TestRingOutOfOrder(t *testing.T) {
 }
 
 func TestBlocksLimit(t *testing.T) {
-	b := blocks{limit: 8 << 10}
+	b := blocks{limit: 4096 + 2*minBlock}
 	x, y := b.get(1), b.get(4096)
-	require.Len(t, x, 2048)
+	require.Len(t, x, minBlock)
 	require.Len(t, y, 4096)
 	require.Nil(t, b.get(4096))
 	var r ring
-	require.Equal(t, 2048, r.write(&b, make([]byte, 10_000), 1<<20), "as much as there is memory for")
+	require.Equal(t, minBlock, r.write(&b, make([]byte, 10_000), 1<<20), "as much as there is memory for")
 	require.Zero(t, r.write(&b, make([]byte, 10), 1<<20))
 	require.False(t, r.writeAt(&b, 4000, make([]byte, 10), 2048))
 	b.put(x)
 	b.put(y)
 	require.Nil(t, b.get(maxBlock+1))
-	require.Equal(t, 2048, r.write(&b, make([]byte, 10_000), 8000), "while a larger block is filled the old one is in use")
+	require.Equal(t, minBlock, r.write(&b, make([]byte, 10_000), 8000), "while a larger block is filled the old one is in use")
 	r.release(&b)
 	require.Zero(t, b.count)
 	require.Zero(t, b.used)

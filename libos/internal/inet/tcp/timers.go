@@ -7,7 +7,8 @@ import (
 
 // schedule makes the timer expire at a time, or before.
 func (c *Conn) schedule(at int64) {
-	if at < c.timer.At() {
+	if at < c.timerAt {
+		c.timerAt = at
 		c.host.wheel.Set(&c.timer, at)
 	}
 }
@@ -16,6 +17,18 @@ func (c *Conn) schedule(at int64) {
 // comparisons.
 func (c *Conn) arm(now int64) {
 	c.resendAt = c.recovery.deadline()
+	at := min(c.resendAt, c.ackAt)
+	if c.resendAt != never {
+		at = min(at, c.giveUpAt())
+	}
+	if c.flags&rareDeadline != 0 || c.resendAt == never && c.sndNxt.Before(c.queueEnd()) {
+		at = c.armRare(at, now)
+	}
+	c.schedule(at)
+}
+
+// armRare is arm for the other deadlines, and begins to probe a window that has no room.
+func (c *Conn) armRare(at, now int64) int64 {
 	switch unsent := c.queueEnd().Since(c.sndNxt); {
 	case c.resendAt != never || unsent <= 0: // RFC 9293, 3.8.6.1
 		c.persistAt, c.persists = never, 0
@@ -23,14 +36,23 @@ func (c *Conn) arm(now int64) {
 		c.persistAt = now + c.persistDelay()
 		c.progress = now
 	}
-	at := min(c.resendAt, c.persistAt, c.ackAt, c.retryAt, c.waitAt)
-	if c.resendAt != never || c.persistAt != never {
+	at = min(at, c.persistAt, c.retryAt, c.waitAt)
+	if c.persistAt != never {
 		at = min(at, c.giveUpAt())
 	}
 	if c.retryAt != never { // nothing can be sent before, so what is due has to wait, or it would be due for ever
 		at = max(at, c.retryAt)
 	}
-	c.schedule(at)
+	if c.flags |= rareDeadline; min(c.persistAt, c.retryAt, c.waitAt) == never {
+		c.flags &^= rareDeadline
+	}
+	return at
+}
+
+// rare sets one of the deadlines that are set seldom.
+func (c *Conn) rare(deadline *int64, at int64) {
+	*deadline = at
+	c.flags |= rareDeadline
 }
 
 // persistDelay is the time to the next probe of the window: the RTO, doubled each time (SHLD-29, SHLD-30).
@@ -59,6 +81,7 @@ func (c *Conn) asked(now int64) {
 
 // Expired implements timer.Owner.
 func (c *Conn) Expired(_ *timer.Timer, now int64) {
+	c.timerAt = never
 	h := c.host
 	if now > h.ip.Now() {
 		h.ip.SetNow(now)
@@ -183,7 +206,7 @@ func (c *Conn) persist(now int64) {
 // startKeepalive begins to wait for a silence.
 func (c *Conn) startKeepalive(now int64) {
 	if idle := c.host.cfg.KeepIdle; idle > 0 {
-		c.waitAt = now + idle
+		c.rare(&c.waitAt, now+idle)
 		c.schedule(c.waitAt)
 	}
 }
