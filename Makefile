@@ -14,7 +14,7 @@ DESTDIR ?=
 GO ?= go
 
 # One selector libdmtr-libos-NAME.so is built for each.
-LIBOS_SELECTORS := posix dpdk lwip rdma spdk
+LIBOS_SELECTORS := posix dpdk lwip raw rdma spdk
 
 LIB := build/lib
 SANITIZED := $(patsubst %,build/%/lib/libdmtr.so,asan tsan race)
