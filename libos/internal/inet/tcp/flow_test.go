@@ -297,3 +297,10 @@ func TestNoBuffer(t *testing.T) {
 	assert.Equal(t, pattern(10_000), b.got)
 	assert.Zero(t, r.a.Counters.RTOs)
 }
+
+// A device may join segments: what counts for ACKs is what fits into one.
+func TestJoinedSegments(t *testing.T) {
+	c := &Conn{mtu: 1500, rcvMSS: defaultMSS}
+	c.measure(60_000)
+	assert.EqualValues(t, 1460, c.rcvMSS)
+}

@@ -53,6 +53,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 
 // measure follows the size of the peer's full segments: the largest one, or what two in a row have that are not small.
 func (c *Conn) measure(n int) {
+	n = min(n, c.mtu-wire.IPv4Len-wire.TCPLen) // a device may have joined several
 	if n > int(c.rcvMSS) || n == int(c.lastSize) && n >= defaultMSS {
 		c.rcvMSS = uint16(n)
 	}
