@@ -24,6 +24,17 @@ static uint32_t polls(void)
     return __atomic_load_n(&dmtr_ctl->polls, __ATOMIC_RELAXED);
 }
 
+/* Whether nobody has polled since, or is about to. */
+static int program_away(uint32_t since)
+{
+    if (polls() != since)
+        return 0;
+    dmtr_lock();
+    int away = dmtr_ctl->blocked == 0;
+    dmtr_unlock();
+    return away;
+}
+
 /* Polls once, and sleeps until there is something to do, or for a period; returns the count of polls, or 0 to give up. */
 static uint32_t poll_and_sleep(void)
 {
@@ -57,14 +68,10 @@ static void *keep(void *arg)
     for (uint32_t seen = polls();;) {
         struct timespec left = period;
         sys_call(SYS_nanosleep, (long)&left, 0, 0, 0, 0, 0);
-        uint32_t now = polls();
-        int away = now == seen && __atomic_load_n(&dmtr_ctl->blocked, __ATOMIC_RELAXED) == 0;
-        seen = now;
-        while (away) {
+        while (program_away(seen))
             if ((seen = poll_and_sleep()) == 0)
                 return arg;
-            away = polls() == seen && __atomic_load_n(&dmtr_ctl->blocked, __ATOMIC_RELAXED) == 0;
-        }
+        seen = polls();
     }
 }
 

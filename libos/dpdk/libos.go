@@ -30,14 +30,14 @@ import (
 
 // LibOS is the libOS dpdk or raw.
 type LibOS struct {
-	cfg      *config.Config
-	eng      *engine.Engine
-	pool     inbox.Pool
-	received *link.Counters // of the device
-	stack    *inet.Stack
-	addr     wire.Addr // own
-	ports    portTable
-	held     []*udpSock // sockets with pushes that the device had no room for
+	cfg   *config.Config
+	eng   *engine.Engine
+	pool  inbox.Pool
+	dev   link.Device
+	stack *inet.Stack
+	addr  wire.Addr // own
+	ports portTable
+	held  []*udpSock // sockets with pushes that the device had no room for
 
 	words [framing.MaxOverhead]byte // framing words of the push being sent
 	iov   framing.Pieces
@@ -57,7 +57,7 @@ type LibOS struct {
 
 // open makes a libOS on a device, which it closes if that fails.
 func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Config) (engine.LibOS, error) {
-	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, addr: sc.IP.Addr, received: dev.Counters(), fd: dev.Info().FD, start: time.Now()}
+	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, addr: sc.IP.Addr, fd: dev.Info().FD, start: time.Now()}
 	o.minNap = int64(cfg.Dpdk.SleepMicros) * int64(time.Microsecond)
 	o.maxNap = int64(cfg.Dpdk.MaxSleepMicros) * int64(time.Microsecond)
 	o.nap = o.minNap
@@ -75,6 +75,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 		}
 		dev = capture
 	}
+	o.dev = dev
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		dev.Close()
@@ -149,7 +150,7 @@ func (o *LibOS) Arm() {
 	now := o.now()
 	at := o.stack.Next()
 	if o.fd < 0 || len(o.held) > 0 {
-		if n := o.received.RxFrames; n != o.seen {
+		if n := o.dev.Counters().RxFrames; n != o.seen {
 			o.seen, o.nap = n, o.minNap
 		} else if now >= o.wakeAt {
 			o.nap = min(2*o.nap, o.maxNap)

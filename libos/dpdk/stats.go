@@ -17,7 +17,7 @@ func (o *LibOS) Counters(visit func(name string, value uint64)) {
 		name     string
 		counters any
 	}{
-		{"link", o.received},
+		{"link", o.dev.Counters()},
 		{"ip", o.stack.IP().Counters()},
 		{"udp", o.stack.UDP().Counters()},
 		{"tcp", &o.stack.TCP().Counters},

@@ -33,6 +33,7 @@ int main(int argc, char *argv[])
     uint32_t round, rounds = test_scaled(50);
     double end;
     if (argc > 1) {
+        end_with_the_test();
         if (strcmp(argv[1], "server") == 0)
             serve_echo(1);
         else

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -89,6 +90,12 @@ static inline struct process start(const char *end, const char *what)
     close(fds[1]);
     p.out = fds[0];
     return p;
+}
+
+/* What each such process does first: it must not outlive a test that has failed. */
+static inline void end_with_the_test(void)
+{
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
 }
 
 /* The next letter that a process prints; 0 if there is none for so long, or it has ended. */

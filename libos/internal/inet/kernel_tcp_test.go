@@ -74,7 +74,7 @@ func (k *kernel) dialled(fd int) error {
 	pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	k.until("connect", func() bool {
 		n, err := unix.Poll(pfd, 0)
-		require.NoError(k.t, err)
+		require.True(k.t, err == nil || err == unix.EINTR, "%v", err)
 		return n == 1
 	})
 	e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
@@ -271,7 +271,10 @@ func TestKernelTCPMany(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, got)
 		}
-		k.until("ends", func() bool { return k.stack.TCP().Counters.Established == 0 })
-		assert.EqualValues(t, n, k.stack.TCP().Counters.TimeWaits)
+		// When the kernel repeats a FIN, the second answer finds no socket there, and a reset ends TIME-WAIT early.
+		k.until("ends", func() bool {
+			c := &k.stack.TCP().Counters
+			return c.TimeWaits+c.ResetsReceived == uint64(n)
+		})
 	})
 }

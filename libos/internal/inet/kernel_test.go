@@ -65,7 +65,7 @@ func (k *kernel) until(what string, done func() bool) {
 	k.t.Helper()
 	for end := time.Now().Add(10 * time.Second); !done(); {
 		k.stack.Poll(int64(time.Since(k.start)))
-		require.True(k.t, time.Now().Before(end), "nothing after 10 s: %s; %+v", what, k.stack.IP().Counters())
+		require.True(k.t, time.Now().Before(end), "nothing after 10 s: %s; %+v\n%+v", what, k.stack.IP().Counters(), k.stack.TCP().Counters)
 	}
 }
 
