@@ -130,7 +130,7 @@ func (h *Host) Input(p *ip.Packet) {
 	}
 	k := keyOf(p.Dst, t.DstPort(), p.Src, t.SrcPort())
 	c := h.last
-	if c == nil || c.key != k {
+	if c == nil || !c.key.is(k) {
 		var m *mini
 		if s := h.table.find(k); s != nil {
 			c, m = s.conn, s.mini

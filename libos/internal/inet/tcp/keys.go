@@ -17,6 +17,9 @@ func keyOf(local wire.Addr, lport uint16, remote wire.Addr, rport uint16) key {
 	return key{uint64(remote)<<32 | uint64(local), uint64(rport)<<16 | uint64(lport)}
 }
 
+// is is ==, without a call.
+func (k key) is(o key) bool { return k.addrs == o.addrs && k.ports == o.ports }
+
 func (k key) local() Endpoint  { return Endpoint{wire.Addr(k.addrs), uint16(k.ports)} }
 func (k key) remote() Endpoint { return Endpoint{wire.Addr(k.addrs >> 32), uint16(k.ports >> 16)} }
 

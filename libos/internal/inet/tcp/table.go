@@ -28,7 +28,7 @@ func (t *table) find(k key) *slot {
 		if s.empty() {
 			return nil
 		}
-		if s.key == k {
+		if s.key.is(k) {
 			return s
 		}
 	}
