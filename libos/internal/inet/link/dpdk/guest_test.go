@@ -94,6 +94,7 @@ func beGuest(args []string) {
 func guest(t *testing.T, args ...string) (before, after *facts) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
+	defer r.Close()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), peerRole+"=guest")
 	cmd.ExtraFiles = []*os.File{w}
