@@ -75,7 +75,8 @@ func (s *sim) newFlow(id int) *simFlow {
 		f.late = int64(s.upTo(int(10 * simSecond)))
 	}
 	if s.chance(0.2) && f.kind != flowSimultaneous && f.kind != flowRefused {
-		if f.local = uint16(20_000 + id); f.kind != flowAbort { // the next accept could find an aborted one
+		f.local = uint16(20_000 + id)
+		if f.kind == flowOrderly {
 			f.again = s.rnd.IntN(4)
 		}
 	}
@@ -89,6 +90,7 @@ func (s *sim) newFlow(id int) *simFlow {
 	}
 	if b := &f.ends[1]; s.chance(0.3) {
 		b.echo, b.total = true, f.ends[0].total
+		b.chunk = max(b.chunk, b.total/2000) // of the other size it would take long with Nagle
 	}
 	if f.kind == flowClose || f.kind == flowAbort {
 		e := &f.ends[s.rnd.IntN(2)]
@@ -342,7 +344,10 @@ func (f *simFlow) finished() bool {
 		return false
 	}
 	a, b := &f.ends[0], &f.ends[1]
-	if f.kind == flowRefused || f.kind == flowAbort && b.conn == nil && b.at == timer.Never {
+	if f.kind == flowRefused {
+		return a.done
+	}
+	if (f.kind == flowAbort || f.kind == flowClose) && b.conn == nil && b.at == timer.Never { // too short to be accepted
 		return a.done
 	}
 	return a.done && b.done
@@ -355,7 +360,8 @@ func (f *simFlow) repeat() {
 	}
 	f.check()
 	f.again--
-	f.at = f.sim.now + int64(f.sim.upTo(int(10*simSecond)))
+	// Not at once: a RST ends TIME-WAIT (RFC 1337), which then keeps nothing old away from the next connection.
+	f.at = f.sim.now + 3*simSecond + int64(f.sim.upTo(int(10*simSecond)))
 	for i := range f.ends {
 		e := &f.ends[i]
 		e.sent, e.got, e.conn, e.err, e.at = 0, 0, nil, 0, timer.Never

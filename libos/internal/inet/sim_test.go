@@ -335,6 +335,9 @@ func (s *sim) run() {
 		s.logf("%s: %+v", s.hosts[i].name, c)
 	}
 	for i := range s.hosts {
+		if n := s.pipes[i].Counters().RxErrors; n > 0 {
+			s.failf("%d frames beyond the MTU of %s", n, s.hosts[i].name)
+		}
 		s.hosts[i].stack.Close()
 	}
 }

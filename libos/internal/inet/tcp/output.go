@@ -156,7 +156,8 @@ func (c *Conn) emit(seq wire.Seq, n int, flags wire.TCPFlags, now int64) bool {
 		return false
 	}
 	if c.flags&gaps != 0 && c.assembler.pending() {
-		size += c.putSACK(b[size:min(len(b)-n, wire.TCPLen+wire.MaxTCPOptions)])
+		// Not beyond the MSS with it, either: the peer's MTU may be smaller than that of the path here (RFC 6691).
+		size += c.putSACK(b[size:max(size, min(len(b)-n, size+c.mss-n, wire.TCPLen+wire.MaxTCPOptions))])
 	} else {
 		c.flags &^= ackNow | ackSoon | gaps
 	}

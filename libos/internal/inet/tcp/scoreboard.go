@@ -350,7 +350,8 @@ func (s *scoreboard) findLost() { s.relink(isLost) }
 // renege takes the marks of SACK off all: the receiver has thrown away what it had reported (RFC 2018, section 8).
 func (s *scoreboard) renege() { s.relink(isSacked) }
 
-// relink clears flags and rebuilds all else from the records.
+// relink clears flags and rebuilds all else from the records. Those that were sent once are in the order of their times
+// as they are; the others are put between them.
 func (s *scoreboard) relink(clear recordFlags) {
 	s.flying, s.lost, s.lostSegs, s.sacked, s.sackedSegs = 0, 0, 0, 0, 0
 	for id := s.base; id != s.base+s.n; id++ {
@@ -368,31 +369,44 @@ func (s *scoreboard) relink(clear recordFlags) {
 			}
 			s.lost += n
 			s.lostSegs++
-		default:
-			s.insert(id, r)
+		case r.flags&isResent == 0:
+			s.launch(id, r)
+		}
+	}
+	near := s.newest
+	for id := s.base; id != s.base+s.n; id++ {
+		if r := s.at(id); r.flags == isResent {
+			s.insert(id, r, near)
+			near = id
 		}
 	}
 }
 
-// insert puts a record among those in flight by its time.
-func (s *scoreboard) insert(id uint32, r *record) {
-	after, steps := s.newest, uint32(0)
-	for ; steps < s.flying && s.at(after).sentAt > r.sentAt; steps++ {
-		after = s.at(after).prev
-	}
-	switch {
-	case steps == 0:
+// insert puts a record among those in flight by its time; near is one of them that may be close.
+func (s *scoreboard) insert(id uint32, r *record, near uint32) {
+	if s.flying == 0 {
 		s.launch(id, r)
 		return
-	case steps == s.flying:
-		r.next = s.oldest
-		s.at(s.oldest).prev = id
-		s.oldest = id
-	default:
-		r.prev, r.next = after, s.at(after).next
-		s.at(r.next).prev = id
-		s.at(after).next = id
 	}
+	for s.at(near).sentAt > r.sentAt {
+		if near == s.oldest {
+			s.at(near).prev, r.next = id, near
+			s.oldest = id
+			s.flying++
+			return
+		}
+		near = s.at(near).prev
+	}
+	for near != s.newest && s.at(s.at(near).next).sentAt < r.sentAt {
+		near = s.at(near).next
+	}
+	if near == s.newest {
+		s.launch(id, r)
+		return
+	}
+	r.prev, r.next = near, s.at(near).next
+	s.at(r.next).prev = id
+	s.at(near).next = id
 	s.flying++
 }
 
