@@ -17,6 +17,7 @@ static void serve(int port_pipe, int closes)
     q_pop_is(qd, "go", 2);
     fill(data, LEN, 7, 0);
     q_push(qd, data, LEN);
+    free(data);
     if (closes)
         CHECK_ERR(dmtr_close(qd), 0);
     exit(0);
@@ -26,7 +27,7 @@ static void run(int closes)
 {
     struct sockaddr_in addr;
     int port_pipe[2], status, fd;
-    char *got = (char *)xmalloc(LEN);
+    char *got;
     pid_t pid;
     CHECK(pipe(port_pipe) == 0);
     pid = fork();
@@ -36,6 +37,7 @@ static void run(int closes)
     CHECK(close(port_pipe[1]) == 0);
     if (read(port_pipe[0], &addr, sizeof addr) != sizeof addr)
         exit(1); /* the child says why */
+    got = (char *)xmalloc(LEN);
     fd = plain_connect(&addr, 8192);
     plain_send(fd, "go", 2);
     usleep(20000);

@@ -88,6 +88,11 @@ func (s *sim) newFlow(id int) *simFlow {
 	for i := range f.ends {
 		f.ends[i] = s.newEnd(f, i, &s.hosts[i^swap], most)
 	}
+	for i := range f.ends { // those that hardly read are not sent much, or it would take days
+		if f.ends[1-i].rest > simSecond {
+			f.ends[i].total = min(f.ends[i].total, 20_000)
+		}
+	}
 	if b := &f.ends[1]; s.chance(0.3) {
 		b.echo, b.total = true, f.ends[0].total
 		b.chunk = max(b.chunk, b.total/2000) // of the other size it would take long with Nagle

@@ -133,7 +133,7 @@ func (s *sim) tcpConfig() tcp.Config {
 		c.MSS = 100 + s.rnd.IntN(1400)
 	}
 	if s.chance(0.1) {
-		c.MaxEmbryos = 1 + s.rnd.IntN(3)
+		c.MaxEmbryos = 1 + s.rnd.IntN(3) // no SYN cookies: with them an overtaken segment resets the connection
 	}
 	if s.chance(0.05) {
 		c.Memory = 20_000 + s.upTo(1_000_000)

@@ -9,8 +9,12 @@ import (
 // sackRange is a block of the SACK option: [Start, End).
 type sackRange struct{ Start, End wire.Seq }
 
-// maxRanges bounds what an assembler remembers.
-const maxRanges = 256
+const (
+	// maxRanges bounds what an assembler remembers.
+	maxRanges = 256
+	// keepRanges is for how many of them it keeps the memory when there are none.
+	keepRanges = 32
+)
 
 // assembler knows which bytes beyond RCV.NXT have arrived, and which blocks the next ACK reports (RFC 2018, 2883).
 // The zero value is empty. Data in order, with nothing out of order held, need not be shown to it.
@@ -71,6 +75,9 @@ func (a *assembler) advance(next wire.Seq) wire.Seq {
 	}
 	if i > 0 {
 		a.ranges = slices.Delete(a.ranges, 0, i)
+		if len(a.ranges) == 0 && cap(a.ranges) > keepRanges {
+			a.ranges = nil
+		}
 	}
 	return next
 }

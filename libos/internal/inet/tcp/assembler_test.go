@@ -94,6 +94,8 @@ func TestAssemblerBounded(t *testing.T) {
 	require.Len(t, a.ranges, maxRanges)
 	require.Equal(t, wire.Seq(13), a.advance(10))
 	require.True(t, a.add(14, 15))
+	a.advance(1 << 20)
+	require.Nil(t, a.ranges, "and gives the memory back")
 }
 
 func TestAssemblerDSACK(t *testing.T) {

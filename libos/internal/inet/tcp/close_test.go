@@ -313,7 +313,6 @@ func TestTimeWaitAnswers(t *testing.T) {
 	if m.stamped() {
 		s.opt.Has, s.opt.TSVal = m.opt, m.tsRecent
 	}
-	r.b.resets.start, r.b.resets.n = r.now, maxResets // or b would reset what it knows no more
 	r.a.inputTimeWait(m, s)
 	assert.Equal(t, before+2, r.a.Counters.Sent)
 	r.run(59 * second)

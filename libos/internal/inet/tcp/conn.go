@@ -31,6 +31,7 @@ const (
 	again                              // Pull was called in Received
 	ackSoon                            // an ACK is due when the burst has been handled
 	inBurst                            // on the list Host.burst
+	inDelayed                          // on a list of Host.delayed
 	gaps                               // the assembler has something
 	rareDeadline                       // one of persistAt, retryAt and waitAt is set
 )
@@ -73,6 +74,7 @@ type Conn struct {
 	bytesAcked      uint64
 	segsRcvd        uint64
 	segsSent        uint64
+	nextDelayed     *Conn // in Host.delayed
 	snd, rcv        ring
 	path            ip.Path
 	recovery        recovery
@@ -152,6 +154,7 @@ func (c *Conn) leave() {
 	c.next, c.prev = nil, nil
 	h.conns.n--
 	h.wheel.Remove(&c.timer)
+	h.delayed.forget(c)
 	if c.state >= Established {
 		h.Counters.Established--
 	}

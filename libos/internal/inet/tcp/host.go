@@ -27,6 +27,7 @@ type Host struct {
 	blocks    blocks
 	conns     connList // all in the table
 	burst     *Conn    // that have ackSoon
+	delayed   delayed
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
 	timeWaits miniList
@@ -66,6 +67,7 @@ func New(h *ip.Host, timers *timer.Wheel, cfg *Config) *Host {
 		t.rcfg.algorithm = Reno
 	}
 	t.table = newTable(t.secret)
+	t.delayed.init(t)
 	t.embryoTmr.Owner, t.waitTmr.Owner = t, t
 	h.Register(wire.ProtoTCP, t)
 	return t
@@ -87,6 +89,7 @@ func (h *Host) Close() {
 	}
 	h.wheel.Remove(&h.embryoTmr)
 	h.wheel.Remove(&h.waitTmr)
+	h.wheel.Remove(&h.delayed.timer)
 	h.blocks.close()
 }
 

@@ -84,7 +84,7 @@ func (c *Conn) inOrder(data []byte, now int64) {
 		c.flags |= ackSoon
 	} else if c.ackAt == never { // MUST-58
 		c.ackAt = now + c.host.cfg.DelayedACK
-		c.schedule(c.ackAt)
+		c.host.delayed.add(c, now)
 	}
 	if c.flags&again != 0 {
 		c.offer()

@@ -37,7 +37,6 @@ type testPacket struct {
 	start, end wire.Seq
 	blocks     []sackRange
 	stamp      uint32
-	dupAck     bool
 }
 
 type packetHeap []testPacket

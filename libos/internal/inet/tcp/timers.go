@@ -17,7 +17,10 @@ func (c *Conn) schedule(at int64) {
 // comparisons.
 func (c *Conn) arm(now int64) {
 	c.resendAt = c.recovery.deadline()
-	at := min(c.resendAt, c.ackAt)
+	at := c.resendAt
+	if c.flags&inDelayed == 0 {
+		at = min(at, c.ackAt)
+	}
 	if c.resendAt != never {
 		at = min(at, c.giveUpAt())
 	}

@@ -153,11 +153,7 @@ func (h *Host) inputTimeWait(m *mini, s *segment) bool {
 			}
 		}
 		h.challengeMini(m)
-	case s.flags&wire.RST != 0:
-		if first == 0 {
-			h.Counters.ResetsReceived++
-			h.dropMini(m)
-		}
+	case s.flags&wire.RST != 0: // RFC 1337: old segments must stay away from the next connection (fix F1)
 	case stale:
 		h.Counters.PAWSDrops++
 		h.challengeMini(m)
