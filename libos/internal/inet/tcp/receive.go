@@ -136,7 +136,14 @@ func (c *Conn) fillGap(data []byte) {
 	have := c.rcv.len()
 	reach := have + c.assembler.reach(c.rcvNxt).Since(c.rcvNxt)
 	if !c.rcv.writeAt(&c.host.blocks, have, data, reach) {
+		// Short of memory, data in order comes first: the rest is given up, which a sender has to expect (RFC 2018,
+		// section 8). Otherwise its block could keep the one from coming that is needed.
 		c.host.Counters.NoMemory++
+		c.assembler.reset()
+		if have == 0 {
+			c.rcv.release(&c.host.blocks)
+		}
+		c.inOrder(data, c.host.ip.Now())
 		return
 	}
 	next := c.assembler.advance(c.rcvNxt + wire.Seq(len(data)))
