@@ -24,6 +24,7 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/clock"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 )
@@ -43,12 +44,12 @@ type LibOS struct {
 	iov   framing.Pieces
 	parts [len(framing.Pieces{})][]byte
 
-	epoch   int64     // the time of the stack at start
-	start   time.Time // when it was that
-	timer   int       // timerfd
-	fd      int       // of the device; -1: it must be looked at
-	nap     int64     // the next sleep between two looks, in nanoseconds
-	wakeAt  int64     // when the timer expires
+	clock   *clock.Clock
+	epoch   int64 // the time of the stack at the clock's start
+	timer   int   // timerfd
+	fd      int   // of the device; -1: it must be looked at
+	nap     int64 // the next sleep between two looks, in nanoseconds
+	wakeAt  int64 // when the timer expires
 	minNap  int64
 	maxNap  int64
 	seen    uint64 // frames received when Arm last looked
@@ -57,7 +58,7 @@ type LibOS struct {
 
 // open makes a libOS on a device, which it closes if that fails.
 func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Config) (engine.LibOS, error) {
-	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, addr: sc.IP.Addr, fd: dev.Info().FD, start: time.Now()}
+	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, addr: sc.IP.Addr, fd: dev.Info().FD, clock: clock.New()}
 	o.minNap = int64(cfg.Dpdk.SleepMicros) * int64(time.Microsecond)
 	o.maxNap = int64(cfg.Dpdk.MaxSleepMicros) * int64(time.Microsecond)
 	o.nap = o.minNap
@@ -68,7 +69,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 	}
 	o.epoch = ts.Nano()
 	if path := cfg.Network.Pcap; path != "" {
-		capture, err := link.NewPcap(dev, link.PcapConfig{Path: path, Epoch: o.start.UnixNano() - o.epoch})
+		capture, err := link.NewPcap(dev, link.PcapConfig{Path: path, Epoch: time.Now().UnixNano() - o.now()})
 		if err != nil {
 			dev.Close()
 			return nil, err
@@ -98,7 +99,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev link.Device, sc *inet.Conf
 }
 
 // now is the time of the stack.
-func (o *LibOS) now() int64 { return o.epoch + int64(time.Since(o.start)) }
+func (o *LibOS) now() int64 { return o.epoch + o.clock.Now() }
 
 // enter tells the stack the time, before a call from outside Poll that sends.
 func (o *LibOS) enter() { o.stack.SetNow(o.now()) }
