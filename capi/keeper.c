@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define PERIOD_NS 5000000L
+#define LONGEST_NS 40000000L /* between two looks at a program that polls: each costs a busy core some µs */
 #define SLACK_NS 50000UL
 
 static uint32_t polls(void)
@@ -61,16 +62,19 @@ static uint32_t poll_and_sleep(void)
 
 static void *keep(void *arg)
 {
-    const struct timespec period = {0, PERIOD_NS};
     prctl(PR_SET_TIMERSLACK, SLACK_NS);
     if (dmtr_thread_enter() != 0)
         return arg;
+    long pause = PERIOD_NS;
     for (uint32_t seen = polls();;) {
-        struct timespec left = period;
+        struct timespec left = {0, pause};
         sys_call(SYS_nanosleep, (long)&left, 0, 0, 0, 0, 0);
-        while (program_away(seen))
+        pause = pause < LONGEST_NS / 2 ? 2 * pause : LONGEST_NS;
+        while (program_away(seen)) {
             if ((seen = poll_and_sleep()) == 0)
                 return arg;
+            pause = PERIOD_NS;
+        }
         seen = polls();
     }
 }
