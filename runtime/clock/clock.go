@@ -61,14 +61,21 @@ func (c *Clock) synchronize() int64 {
 	if !ok || ns-c.ns < span {
 		return c.last // with what is known, or nothing yet
 	}
-	passed, counts := uint64(ns-c.ns), at-c.at
-	if counts > passed>>6 && counts < passed<<6 { // otherwise it is no clock
-		c.rate, _ = bits.Div64(passed>>32, passed<<32, counts)
-		hi, lo := bits.Mul64(counts, uint64(span))
-		c.until, _ = bits.Div64(hi, lo, passed)
-	}
+	c.rate, c.until = pace(uint64(ns-c.ns), at-c.at)
 	c.at, c.ns = at, ns
 	return c.last
+}
+
+// pace is the rate of a counter that has counted so far in the nanoseconds that have passed, and for how many counts it
+// holds: none if that is no clock.
+func pace(passed, counts uint64) (rate, until uint64) {
+	if counts <= passed>>6 || counts >= passed<<6 {
+		return 0, 0
+	}
+	rate, _ = bits.Div64(passed>>32, passed<<32, counts)
+	hi, lo := bits.Mul64(counts, uint64(span))
+	until, _ = bits.Div64(hi, lo, passed)
+	return rate, until
 }
 
 // look reads both clocks at once, as nearly as can be.

@@ -44,18 +44,17 @@ func TestWithoutCounter(t *testing.T) {
 }
 
 // A counter that stands still or races is not relied on.
-func TestBadCounter(t *testing.T) {
-	for _, behind := range []uint64{0, 1 << 60} {
-		c := New()
-		c.counter = true
-		at, ns, _ := c.look()
-		c.at, c.ns = at-behind, ns-2*span
-		if behind == 0 {
-			c.at = at
-		}
-		c.until = 0
-		_ = c.Now()
-		assert.Zero(t, c.rate)
+func TestPace(t *testing.T) {
+	rate, until := pace(2e6, 6e6)
+	assert.EqualValues(t, uint64(1<<32)/3, rate)
+	assert.EqualValues(t, 3e6, until)
+	rate, until = pace(1<<50, 3<<50) // after two weeks of silence
+	assert.EqualValues(t, uint64(1<<32)/3, rate)
+	assert.EqualValues(t, 3e6, until)
+	for _, counts := range []uint64{0, 1e6 >> 6, 1 << 60} {
+		rate, until = pace(1e6, counts)
+		assert.Zero(t, rate)
+		assert.Zero(t, until)
 	}
 }
 

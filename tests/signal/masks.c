@@ -58,11 +58,11 @@ static void mask_is(const sigset_t *want, const char *when)
 static uint64_t blocked_in(const char *tid)
 {
     char path[300], line[256];
-    uint64_t mask = 0;
+    uint64_t mask = UINT64_MAX; /* of a thread that ends, now or before the line is read */
     snprintf(path, sizeof path, "/proc/self/task/%s/status", tid);
     FILE *f = fopen(path, "r");
     if (f == NULL)
-        return UINT64_MAX; /* it has ended */
+        return mask;
     while (fgets(line, sizeof line, f) != NULL)
         if (strncmp(line, "SigBlk:", 7) == 0)
             mask = strtoull(line + 7, NULL, 16);
