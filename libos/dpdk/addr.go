@@ -13,8 +13,6 @@ import (
 
 const loopback = wire.Addr(127<<24 | 1)
 
-func port(a *abi.SockaddrIn) uint16 { return binary.BigEndian.Uint16(a.Port[:]) }
-
 func address(a *abi.SockaddrIn) wire.Addr { return wire.AddrFrom(a.Addr) }
 
 // peer is the address of a peer. As on Linux, 0.0.0.0 is this host.

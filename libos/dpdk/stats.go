@@ -58,10 +58,10 @@ var tcpStates = [...]uint32{
 
 // TCPInfo implements engine.Informed.
 func (t *tcpSock) TCPInfo(i *abi.TCPInfo) abi.Errno {
-	switch {
-	case t.state == tcpListening:
-		return unix.ENOTSUP
-	case t.state != tcpConnected || t.conn == nil:
+	if err := t.in.Usable(); err != 0 {
+		return err
+	}
+	if t.conn == nil {
 		return unix.EINVAL
 	}
 	var c tcp.Info

@@ -6,24 +6,13 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/runtime/abi"
-	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
-)
-
-type tcpState uint8
-
-const (
-	tcpFresh tcpState = iota
-	tcpListening
-	tcpConnecting
-	tcpConnected
 )
 
 // tcpSock is a TCP socket. How it receives is in tcp_recv.go, how it sends in tcp_send.go.
 type tcpSock struct {
 	inbox.Queue
 	os       *LibOS
-	state    tcpState
 	bound    bool // to a port of LibOS.ports
 	in       inbox.Stream
 	name     tcp.Endpoint
@@ -41,13 +30,13 @@ func newTCP(o *LibOS) *tcpSock {
 
 // Bind implements engine.Socket.
 func (t *tcpSock) Bind(addr *abi.SockaddrIn) abi.Errno {
-	if t.state != tcpFresh || t.bound {
+	if t.in.State != inbox.Fresh || t.bound {
 		return unix.EINVAL
 	}
 	if err := t.os.own(addr); err != 0 {
 		return err
 	}
-	port, err := t.os.ports.take(address(addr), port(addr))
+	port, err := t.os.ports.take(address(addr), addr.Number())
 	if err != 0 {
 		return err
 	}
@@ -61,9 +50,9 @@ func (t *tcpSock) Name() (abi.SockaddrIn, abi.Errno) { return sockaddr(t.name.Ad
 // Listen implements engine.Socket.
 func (t *tcpSock) Listen(backlog int) abi.Errno {
 	switch {
-	case t.state == tcpListening:
+	case t.in.State == inbox.Listening:
 		return 0
-	case t.state != tcpFresh, !t.bound:
+	case t.in.State != inbox.Fresh, !t.bound:
 		return unix.EINVAL
 	}
 	if limit := t.os.cfg.TCP.Backlog; backlog < 0 || backlog > limit { // as Linux has it
@@ -73,14 +62,14 @@ func (t *tcpSock) Listen(backlog int) abi.Errno {
 	if err != 0 {
 		return err
 	}
-	t.state, t.listener = tcpListening, l
+	t.in.State, t.listener = inbox.Listening, l
 	t.in.Mode = t.os.cfg.FramingFor(t.name.Port)
 	return 0
 }
 
 // Accept implements engine.Socket.
 func (t *tcpSock) Accept(op *engine.Op) abi.Errno {
-	if t.state != tcpListening {
+	if t.in.State != inbox.Listening {
 		return unix.EINVAL
 	}
 	t.Pops.Add(op)
@@ -104,7 +93,7 @@ func (t *tcpSock) accept() {
 		}
 		s := newTCP(t.os)
 		s.in.Mode = t.in.Mode
-		s.state, s.conn, s.name = tcpConnected, c, c.Local()
+		s.in.State, s.conn, s.name = inbox.Connected, c, c.Local()
 		c.SetHandler(s)
 		r := c.Remote()
 		from := sockaddr(r.Addr, r.Port)
@@ -114,31 +103,25 @@ func (t *tcpSock) accept() {
 
 // Connect implements engine.Socket.
 func (t *tcpSock) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
-	switch t.state {
-	case tcpListening:
-		return unix.EINVAL
-	case tcpConnecting, tcpConnected:
-		return unix.EPERM
+	if err := t.in.MayConnect(); err != 0 {
+		return err
 	}
 	if addr.Family != unix.AF_INET {
 		op.Complete(unix.EAFNOSUPPORT)
 		return 0
 	}
-	t.in.Mode = t.os.cfg.FramingFor(port(addr))
-	if t.in.Mode == config.FramingAuto {
-		t.in.Mode = config.FramingMessage
-	}
+	t.in.Toward(addr.Number())
 	t.os.enter()
 	var local tcp.Endpoint
 	if t.bound {
 		local = t.name
 	}
-	c, err := t.os.stack.TCP().Connect(local.Addr, local.Port, peer(addr), port(addr), t)
+	c, err := t.os.stack.TCP().Connect(local.Addr, local.Port, peer(addr), addr.Number(), t)
 	if err != 0 {
 		op.Complete(err)
 		return 0
 	}
-	t.state, t.conn = tcpConnecting, c
+	t.in.State, t.conn = inbox.Connecting, c
 	t.Pushes.Add(op)
 	t.os.leave()
 	return 0
@@ -147,7 +130,7 @@ func (t *tcpSock) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 // Connected implements tcp.Handler. After a failure the socket is as new.
 func (t *tcpSock) Connected(c *tcp.Conn, err abi.Errno) {
 	if err == 0 {
-		t.state, t.name = tcpConnected, c.Local()
+		t.in.State, t.name = inbox.Connected, c.Local()
 	} else {
 		t.unconnect()
 	}
@@ -159,7 +142,7 @@ func (t *tcpSock) Connected(c *tcp.Conn, err abi.Errno) {
 // unconnect undoes a connect that has failed or was given up.
 func (t *tcpSock) unconnect() {
 	t.conn.Abort()
-	t.state, t.conn = tcpFresh, nil
+	t.in.State, t.conn = inbox.Fresh, nil
 }
 
 // Ended implements tcp.Handler.
@@ -202,7 +185,7 @@ func (t *tcpSock) Close() {
 	switch {
 	case t.listener != nil:
 		t.listener.Close()
-	case t.state == tcpConnecting:
+	case t.in.State == inbox.Connecting:
 		t.conn.Abort()
 	case t.conn != nil:
 		t.conn.Close()

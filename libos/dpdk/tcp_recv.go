@@ -1,8 +1,6 @@
 package dpdk
 
 import (
-	"golang.org/x/sys/unix"
-
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -10,11 +8,8 @@ import (
 
 // Pop implements engine.Queue.
 func (t *tcpSock) Pop(op *engine.Op) abi.Errno {
-	switch t.state {
-	case tcpListening:
-		return unix.ENOTSUP
-	case tcpFresh, tcpConnecting:
-		return unix.EINVAL
+	if err := t.in.Usable(); err != 0 {
+		return err
 	}
 	t.Pops.Add(op)
 	if t.in.Wants() && t.conn != nil {

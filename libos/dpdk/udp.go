@@ -38,7 +38,7 @@ func (u *udpSock) Bind(addr *abi.SockaddrIn) abi.Errno {
 	if err := u.os.own(addr); err != 0 {
 		return err
 	}
-	if err := u.socket.Bind(address(addr), port(addr)); err != 0 {
+	if err := u.socket.Bind(address(addr), addr.Number()); err != 0 {
 		return err
 	}
 	u.bound = true
@@ -63,13 +63,11 @@ func (u *udpSock) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	}
 	err := abi.Errno(unix.EAFNOSUPPORT)
 	if addr.Family == unix.AF_INET {
-		err = u.socket.Connect(peer(addr), port(addr))
+		err = u.socket.Connect(peer(addr), addr.Number())
 	}
 	if err == 0 {
 		u.connected, u.bound = true, true
-		if _, set := u.os.cfg.Ports[port(addr)]; set {
-			u.in.Mode = u.os.cfg.FramingFor(port(addr))
-		}
+		u.in.Toward(&u.Queue, addr.Number())
 	}
 	op.Complete(err)
 	return 0
@@ -77,12 +75,8 @@ func (u *udpSock) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 
 // Push implements engine.Queue.
 func (u *udpSock) Push(op *engine.Op) abi.Errno {
-	sga := op.SGA()
-	switch {
-	case !u.connected && sga.Addr.Family != unix.AF_INET:
-		return unix.EINVAL
-	case sga.Len() > uint64(u.os.cfg.Limits.MaxMessage):
-		return unix.EMSGSIZE
+	if err := u.in.BeginPush(&u.Queue, op.SGA(), u.connected); err != 0 {
+		return err
 	}
 	u.os.enter()
 	if !u.Pushes.Empty() || !u.sendOut(op) {
@@ -118,7 +112,7 @@ func (u *udpSock) sendOut(op *engine.Op) bool {
 	var to wire.Addr
 	var toPort uint16
 	if !u.connected {
-		to, toPort = peer(&sga.Addr), port(&sga.Addr)
+		to, toPort = peer(&sga.Addr), sga.Addr.Number()
 	}
 	err := u.socket.Send(to, toPort, o.parts[:n])
 	clear(o.parts[:n]) // the memory is the program's, and may be gone when the garbage collector comes by

@@ -8,24 +8,13 @@ import (
 
 	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
-	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
-)
-
-type tcpState uint8
-
-const (
-	tcpFresh tcpState = iota
-	tcpListening
-	tcpConnecting
-	tcpConnected
 )
 
 // tcp is a TCP socket. How it receives is in tcp_recv.go, how it sends in tcp_send.go.
 type tcp struct {
 	sock
-	state tcpState
-	in    inbox.Stream // of a listener: its Mode is that of the connections it accepts
+	in inbox.Stream // of a listener: its Mode is that of the connections it accepts
 }
 
 func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
@@ -39,7 +28,7 @@ func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
 
 // Bind implements engine.Socket. A server may take its port again while old connections linger, as servers expect.
 func (t *tcp) Bind(addr *abi.SockaddrIn) abi.Errno {
-	if t.state != tcpFresh {
+	if t.in.State != inbox.Fresh {
 		return unix.EINVAL
 	}
 	if err := unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -50,16 +39,16 @@ func (t *tcp) Bind(addr *abi.SockaddrIn) abi.Errno {
 
 // Listen implements engine.Socket. Accepted sockets inherit TCP_NODELAY.
 func (t *tcp) Listen(backlog int) abi.Errno {
-	if t.state == tcpConnecting || t.state == tcpConnected || !t.bound {
+	if t.in.State == inbox.Connecting || t.in.State == inbox.Connected || !t.bound {
 		return unix.EINVAL
 	}
 	t.noDelay()
 	if err := unix.Listen(t.fd, backlog); err != nil {
 		return errnoOf(err)
 	}
-	t.state = tcpListening
+	t.in.State = inbox.Listening
 	if name, err := t.Name(); err == 0 {
-		t.in.Mode = t.os.cfg.FramingFor(port(&name))
+		t.in.Mode = t.os.cfg.FramingFor(name.Number())
 	}
 	t.arm()
 	return 0
@@ -69,7 +58,7 @@ func (t *tcp) noDelay() { _ = unix.SetsockoptInt(t.fd, unix.IPPROTO_TCP, unix.TC
 
 // Accept implements engine.Socket.
 func (t *tcp) Accept(op *engine.Op) abi.Errno {
-	if t.state != tcpListening {
+	if t.in.State != inbox.Listening {
 		return unix.EINVAL
 	}
 	t.Pops.Add(op)
@@ -107,29 +96,22 @@ func (t *tcp) accept() {
 }
 
 func (t *tcp) accepted(fd int) *tcp {
-	c := &tcp{state: tcpConnected}
+	c := &tcp{}
 	c.os, c.Pool, c.h, c.fd, c.bound, c.streaming = t.os, t.Pool, c, fd, true, true
 	c.in.Begin(&c.Queue, t.in.Mode)
+	c.in.State = inbox.Connected
 	return c
 }
 
-func port(a *abi.SockaddrIn) uint16 { return uint16(a.Port[0])<<8 | uint16(a.Port[1]) }
-
 // Connect implements engine.Socket.
 func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
-	switch t.state {
-	case tcpListening:
-		return unix.EINVAL
-	case tcpConnecting, tcpConnected:
-		return unix.EPERM
+	if err := t.in.MayConnect(); err != 0 {
+		return err
 	}
 	t.noDelay()
-	t.in.Mode = t.os.cfg.FramingFor(port(addr))
-	if t.in.Mode == config.FramingAuto {
-		t.in.Mode = config.FramingMessage
-	}
+	t.in.Toward(addr.Number())
 	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
-	t.state = tcpConnecting
+	t.in.State = inbox.Connecting
 	t.Pushes.Add(op)
 	if err == unix.EINPROGRESS || err == unix.EINTR {
 		t.arm()
@@ -143,7 +125,7 @@ func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 func (t *tcp) connected(err abi.Errno) {
 	if err == 0 {
 		t.disarm()
-		t.state, t.bound, t.streaming = tcpConnected, true, true
+		t.in.State, t.bound, t.streaming = inbox.Connected, true, true
 	} else {
 		t.unconnect()
 	}
@@ -156,17 +138,17 @@ func (t *tcp) connected(err abi.Errno) {
 func (t *tcp) unconnect() {
 	var none abi.SockaddrIn
 	t.disarm()
-	t.state = tcpFresh
+	t.in.State = inbox.Fresh
 	_, _, _ = unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(&none)), uintptr(abi.SizeofSockaddrIn))
 }
 
 // ready implements pollable.
 func (t *tcp) ready(events uint32) {
 	t.note(events)
-	switch t.state {
-	case tcpListening:
+	switch t.in.State {
+	case inbox.Listening:
 		t.accept()
-	case tcpConnecting:
+	case inbox.Connecting:
 		if t.writable {
 			e, err := unix.GetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 			if err != nil {
@@ -174,7 +156,7 @@ func (t *tcp) ready(events uint32) {
 			}
 			t.connected(abi.Errno(e))
 		}
-	case tcpConnected:
+	case inbox.Connected:
 		if t.writable {
 			t.flush()
 		}

@@ -8,11 +8,8 @@ import (
 
 // TCPInfo implements engine.Informed, with what the kernel knows.
 func (t *tcp) TCPInfo(i *abi.TCPInfo) abi.Errno {
-	if t.state == tcpListening {
-		return unix.ENOTSUP
-	}
-	if t.state != tcpConnected {
-		return unix.EINVAL
+	if err := t.in.Usable(); err != 0 {
+		return err
 	}
 	k, err := unix.GetsockoptTCPInfo(t.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

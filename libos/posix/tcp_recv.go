@@ -13,11 +13,8 @@ import (
 
 // Pop implements engine.Queue.
 func (t *tcp) Pop(op *engine.Op) abi.Errno {
-	switch t.state {
-	case tcpListening:
-		return unix.ENOTSUP
-	case tcpFresh, tcpConnecting:
-		return unix.EINVAL
+	if err := t.in.Usable(); err != 0 {
+		return err
 	}
 	t.Pops.Add(op)
 	if t.in.Held() {

@@ -11,17 +11,8 @@ import (
 
 // Push implements engine.Queue.
 func (t *tcp) Push(op *engine.Op) abi.Errno {
-	switch t.state {
-	case tcpListening:
-		return unix.ENOTSUP
-	case tcpFresh, tcpConnecting:
-		return unix.EINVAL
-	}
-	if op.SGA().Len() > uint64(t.os.cfg.Limits.MaxMessage) {
-		return unix.EMSGSIZE
-	}
-	if t.in.Mode == config.FramingAuto {
-		t.in.Mode = config.FramingMessage
+	if err := t.in.BeginPush(op.SGA()); err != 0 {
+		return err
 	}
 	t.push(op)
 	return 0

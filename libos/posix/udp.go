@@ -36,7 +36,7 @@ func (u *udp) Bind(addr *abi.SockaddrIn) abi.Errno {
 		return err
 	}
 	if name, err := u.Name(); err == 0 {
-		u.in.Mode = u.os.cfg.FramingFor(port(&name))
+		u.in.Mode = u.os.cfg.FramingFor(name.Number())
 	}
 	return 0
 }
@@ -55,9 +55,7 @@ func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(u.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
 	if err == 0 {
 		u.connected, u.bound, u.peer = true, true, *addr
-		if _, set := u.os.cfg.Ports[port(addr)]; set {
-			u.in.Mode = u.os.cfg.FramingFor(port(addr))
-		}
+		u.in.Toward(&u.Queue, addr.Number())
 		u.offer()
 	}
 	op.Complete(err)
@@ -66,12 +64,8 @@ func (u *udp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 
 // Push implements engine.Queue.
 func (u *udp) Push(op *engine.Op) abi.Errno {
-	sga := op.SGA()
-	switch {
-	case !u.connected && sga.Addr.Family != unix.AF_INET:
-		return unix.EINVAL
-	case sga.Len() > uint64(u.os.cfg.Limits.MaxMessage):
-		return unix.EMSGSIZE
+	if err := u.in.BeginPush(&u.Queue, op.SGA(), u.connected); err != 0 {
+		return err
 	}
 	u.push(op)
 	return 0

@@ -36,6 +36,9 @@ type SockaddrIn struct {
 	Zero   [8]byte
 }
 
+// Number is the port in host order.
+func (a *SockaddrIn) Number() uint16 { return uint16(a.Port[0])<<8 | uint16(a.Port[1]) }
+
 // SizeofSockaddrIn is what a complete address occupies.
 const SizeofSockaddrIn = uint32(unsafe.Sizeof(SockaddrIn{}))
 

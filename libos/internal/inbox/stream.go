@@ -8,8 +8,10 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/config"
 )
 
-// Stream is the receiving side of a byte stream.
+// Stream is what a TCP socket is beyond what carries it: its state, and the receiving side of its bytes. What programs may do in
+// which state is in rules.go.
 type Stream struct {
+	State State
 	Mode  config.Framing
 	Ended abi.Errno // why nothing more can be received; 0 as long as something can
 
