@@ -240,13 +240,8 @@ func (h *Host) answerReset(s *segment) {
 
 // sendBare sends a segment without data for what is no Conn. A stamp of 0 and echo of 0: no timestamps.
 func (h *Host) sendBare(k key, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint16, stamp, echo uint32) {
-	l, r := k.local(), k.remote()
-	if h.ip.Path(&h.scratch, l.Addr, r.Addr) != 0 {
-		return
-	}
-	b := h.ip.Buffer(&h.scratch)
+	b := h.room(k)
 	if b == nil {
-		h.Counters.NoBuffer++
 		return
 	}
 	n := wire.TCPLen
@@ -254,7 +249,24 @@ func (h *Host) sendBare(k key, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint1
 		wire.PutTimestamps(b[n:], stamp, echo)
 		n += stampLen
 	}
-	wire.TCP(b).Put(l.Port, r.Port, seq, ack, n, flags, wnd)
+	h.send(k, b, n, seq, ack, flags, wnd)
+}
+
+// room finds the way to the peer of what is no Conn, and returns room for a segment; nil: there is none.
+func (h *Host) room(k key) []byte {
+	if h.ip.Path(&h.scratch, k.local().Addr, k.remote().Addr) != 0 {
+		return nil
+	}
+	b := h.ip.Buffer(&h.scratch)
+	if b == nil {
+		h.Counters.NoBuffer++
+	}
+	return b
+}
+
+// send sends the segment in what room has returned: a header of n bytes, whose options are there.
+func (h *Host) send(k key, b []byte, n int, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint16) {
+	wire.TCP(b).Put(k.local().Port, k.remote().Port, seq, ack, n, flags, wnd)
 	h.Counters.Sent++
 	h.ip.Send(&h.scratch, n, wire.ProtoTCP, sumAt)
 }

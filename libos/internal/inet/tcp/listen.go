@@ -221,21 +221,14 @@ func (h *Host) sendSynAck(m *mini) {
 
 // sendHandshake sends a SYN-ACK for what is no Conn.
 func (h *Host) sendHandshake(k key, iss, ack wire.Seq, o *wire.Options) {
-	l, r := k.local(), k.remote()
-	if h.ip.Path(&h.scratch, l.Addr, r.Addr) != 0 {
-		return
-	}
-	b := h.ip.Buffer(&h.scratch)
+	b := h.room(k)
 	if b == nil {
-		h.Counters.NoBuffer++
 		return
 	}
 	o.Has |= wire.HasMSS
 	o.MSS = h.announced(&h.scratch)
 	n := wire.TCPLen + o.PutSYN(b[wire.TCPLen:])
-	wire.TCP(b).Put(l.Port, r.Port, iss, ack, n, wire.SYN|wire.ACK, h.synWindow())
-	h.Counters.Sent++
-	h.ip.Send(&h.scratch, n, wire.ProtoTCP, sumAt)
+	h.send(k, b, n, iss, ack, wire.SYN|wire.ACK, h.synWindow())
 }
 
 // inputEmbryo is SYN-RECEIVED.
