@@ -40,7 +40,7 @@ static int program_away(uint32_t since)
 static uint32_t poll_and_sleep(void)
 {
     struct pollfd fds[MAX_WAIT_FDS];
-    const struct timespec period = {0, PERIOD_NS};
+    struct timespec left = {0, PERIOD_NS};
     uint64_t seq = dmtr_enter();
     uint32_t n = dmtr_ctl->num_fds;
     dmtrGoDrive(1);
@@ -52,7 +52,6 @@ static uint32_t poll_and_sleep(void)
     dmtr_leave(seq);
     if (broken)
         return 0;
-    struct timespec left = period;
     sys_call(SYS_ppoll, (long)fds, n, (long)&left, 0, 0, 0);
     for (uint32_t i = 0; i < n; i++)
         if (fds[i].revents & POLLNVAL)
