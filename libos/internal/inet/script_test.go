@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
+	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/stretchr/testify/require"
@@ -354,29 +355,47 @@ func (s *script) configure(text string) {
 		if rest, ok := strings.CutPrefix(key, "IP."); ok {
 			v, key = reflect.ValueOf(&s.cfg.IP).Elem(), rest
 		}
-		f := v.FieldByName(key)
-		if !f.IsValid() {
-			fail("no field %q in the configuration", key)
-		}
-		switch f.Kind() {
-		case reflect.Bool:
-			f.SetBool(value != "false")
-		case reflect.String:
-			f.SetString(value)
-		case reflect.Int, reflect.Int64:
-			f.SetInt(number(value))
-		case reflect.Uint16:
-			f.SetUint(uint64(number(value)))
-		case reflect.Uint32:
-			a, err := parseAddr(value)
-			if err != nil {
-				fail("%v", err)
-			}
-			f.SetUint(uint64(a))
-		default:
-			fail("field %q cannot be set", key)
-		}
+		setField(v, key, value)
 	}
+}
+
+func setField(v reflect.Value, key, value string) {
+	f := v.FieldByName(key)
+	if !f.IsValid() {
+		fail("no field %q", key)
+	}
+	switch f.Kind() {
+	case reflect.Bool:
+		f.SetBool(value != "false")
+	case reflect.String:
+		f.SetString(value)
+	case reflect.Int, reflect.Int64:
+		f.SetInt(number(value))
+	case reflect.Uint8, reflect.Uint16:
+		f.SetUint(uint64(number(value)))
+	case reflect.Uint32:
+		a, err := parseAddr(value)
+		if err != nil {
+			fail("%v", err)
+		}
+		f.SetUint(uint64(a))
+	default:
+		fail("field %q cannot be set", key)
+	}
+}
+
+// option sets a field of tcp.Options, or of ip.Class, if the word has the form KEY=VALUE.
+func option(o *tcp.Options, word string) bool {
+	key, value, ok := strings.Cut(word, "=")
+	if !ok || key == "" {
+		return false
+	}
+	v := reflect.ValueOf(o).Elem()
+	if key == "TTL" || key == "DSCP" {
+		v = v.FieldByName("Class")
+	}
+	setField(v, key, value)
+	return true
 }
 
 // number reads an integer or a time.

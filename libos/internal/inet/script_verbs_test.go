@@ -191,6 +191,14 @@ func (s *script) onConn(verb string, k *sock, args []string) {
 		k.write(args)
 	case "push":
 		k.c.Push()
+	case "set":
+		o := *k.c.Options()
+		for _, w := range args {
+			if !option(&o, w) {
+				fail("word %q", w)
+			}
+		}
+		k.c.SetOptions(&o)
 	case "hold":
 		k.hold = true
 	case "release":
@@ -294,6 +302,7 @@ func (s *script) listen(args []string) {
 	l, port, backlog := &listener{}, scriptPort, 128
 	var want abi.Errno
 	var at wire.Addr
+	o := *s.stack.TCP().Options()
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case "at":
@@ -306,7 +315,9 @@ func (s *script) listen(args []string) {
 			i++
 			want = errnoNames[args[i]]
 		default:
-			port = arg(args[i:])
+			if !option(&o, args[i]) {
+				port = arg(args[i:])
+			}
 		}
 	}
 	var err abi.Errno
@@ -315,6 +326,7 @@ func (s *script) listen(args []string) {
 		fail("listen: %s", errnoName(err))
 	}
 	if err == 0 {
+		l.SetOptions(&o)
 		s.listeners = append(s.listeners, l)
 	}
 }
@@ -354,11 +366,12 @@ func (s *script) accept(f *flow, args []string) {
 	c.Pull()
 }
 
-// connect [name] [PORT] [local PORT] [at ADDR] [to ADDR] [= errno] begins an active open.
+// connect [name] [PORT] [local PORT] [at ADDR] [to ADDR] [OPTION=VALUE]... [= errno] begins an active open.
 func (s *script) connect(f *flow, args []string) {
 	var want abi.Errno
 	var at wire.Addr
 	f.localPort, f.dstPort = 0, scriptPort
+	o := *s.stack.TCP().Options()
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case "=":
@@ -374,12 +387,14 @@ func (s *script) connect(f *flow, args []string) {
 			i++
 			f.remote, _ = parseAddr(args[i])
 		default:
-			f.dstPort = uint16(arg(args[i:]))
+			if !option(&o, args[i]) {
+				f.dstPort = uint16(arg(args[i:]))
+			}
 		}
 	}
 	f.sock = &sock{hold: s.hold}
 	var err abi.Errno
-	f.sock.c, err = s.stack.TCP().Connect(at, f.localPort, f.remote, f.dstPort, f.sock)
+	f.sock.c, err = s.stack.TCP().ConnectWith(&o, at, f.localPort, f.remote, f.dstPort, f.sock)
 	if err != want {
 		fail("connect: %s", errnoName(err))
 	}

@@ -15,6 +15,7 @@ const headLen = wire.EthernetLen + wire.IPv4Len
 // copied from elsewhere is looked up again when a counter tells that it may have changed.
 type Path struct {
 	Local, Remote wire.Addr
+	Class         Class // chosen before Host.Path, later by SetClass
 
 	host  *Host
 	to    *neighbour
@@ -25,6 +26,20 @@ type Path struct {
 	whole bool   // packets of TCP must not be fragmented on their way (RFC 1191)
 	sum   uint32 // over the words of the IPv4 header that do not change
 	head  [headLen]byte
+}
+
+// Class is what the packets of a socket ask of the routers: time to live, and Differentiated Services codepoint
+// (RFC 2474). The zero Class stands for that of the Host.
+type Class struct{ TTL, DSCP uint8 }
+
+// Class is that of sockets which choose none.
+func (h *Host) Class() Class { return Class{uint8(h.cfg.TTL), uint8(h.cfg.DSCP)} }
+
+// SetClass changes the class of what is sent from now on.
+func (p *Path) SetClass(c Class) {
+	if p.Class = c; p.host != nil {
+		p.host.fill(p)
+	}
 }
 
 // MTU is how many bytes a packet may have at present, IPv4 header included. It follows path MTU discovery.
@@ -106,8 +121,12 @@ func (h *Host) fill(p *Path) {
 	e := wire.Ethernet(p.head[:])
 	e.Put(p.to.mac, h.own, wire.TypeIPv4)
 	q := wire.IPv4(p.head[wire.EthernetLen:])
-	q.Put(0, 0, 0, uint8(h.cfg.TTL), 0, p.Local, p.Remote)
-	q[1] = uint8(h.cfg.DSCP << 2)
+	class := p.Class
+	if class == (Class{}) {
+		class = h.Class()
+	}
+	q.Put(0, 0, 0, class.TTL, 0, p.Local, p.Remote)
+	q[1] = class.DSCP << 2
 	binary.BigEndian.PutUint16(q[10:], 0)
 	p.sum = uint32(wire.Fold(wire.Sum(q, 0)))
 }

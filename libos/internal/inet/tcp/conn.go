@@ -43,6 +43,7 @@ const (
 type Conn struct {
 	// What every segment needs comes first, in few cache lines: with thousands of connections these are the cost.
 	host               *Host
+	opts               *Options
 	handler            Handler
 	key                key
 	flags              connFlags
@@ -240,7 +241,7 @@ func (c *Conn) establish(now int64) {
 	c.resendAt = never
 	c.synTries = 0
 	c.progress, c.heard = now, now
-	c.startKeepalive(now)
+	c.startKeepalive()
 }
 
 // computeMSS finds what a full segment carries (RFC 6691; MUST-16) and tells whether it changed.

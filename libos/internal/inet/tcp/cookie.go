@@ -43,7 +43,7 @@ func (h *Host) sendCookie(l *Listener, s *segment) {
 			o.TSVal -= 1 << cookieBits // not later than the present, or later segments would look old
 		}
 	}
-	h.sendHandshake(s.key, h.cookie(s.key, s.seq, now/cookiePeriod, i), s.seq+1, &o)
+	h.sendHandshake(s.key, l.opts.Class, h.cookie(s.key, s.seq, now/cookiePeriod, i), s.seq+1, &o)
 }
 
 // acceptCookie makes a connection of an ACK that brings back a cookie. It returns false if it is none.

@@ -16,6 +16,7 @@ type Host struct {
 	ip      *ip.Host
 	wheel   *timer.Wheel
 	cfg     Config
+	opts    Options // by default
 	rcfg    recoveryConfig
 	secret  secret
 	scale   uint8          // that we announce
@@ -48,6 +49,7 @@ func New(h *ip.Host, timers *timer.Wheel, cfg *Config) *Host {
 	t := &Host{ip: h, wheel: timers, cfg: *cfg, secret: secretFrom(cfg.Secret), listeners: map[listenKey]*Listener{}}
 	c := &t.cfg
 	c.setDefaults()
+	t.opts = Options{Nagle: c.Nagle, KeepIdle: c.KeepIdle, KeepInterval: c.KeepInterval, KeepProbes: c.KeepProbes, UserTimeout: c.UserTimeout, Class: h.Class()}
 	for !c.NoScale && c.ReceiveBuffer>>t.scale > 0xffff {
 		t.scale++
 	}
@@ -232,15 +234,15 @@ func (h *Host) answerReset(s *segment) {
 	}
 	h.Counters.ResetsSent++
 	if s.flags&wire.ACK != 0 {
-		h.sendBare(s.key, s.ack, 0, wire.RST, 0, 0, 0)
+		h.sendBare(s.key, h.opts.Class, s.ack, 0, wire.RST, 0, 0, 0)
 		return
 	}
-	h.sendBare(s.key, 0, s.seq+wire.Seq(s.length()), wire.RST|wire.ACK, 0, 0, 0)
+	h.sendBare(s.key, h.opts.Class, 0, s.seq+wire.Seq(s.length()), wire.RST|wire.ACK, 0, 0, 0)
 }
 
 // sendBare sends a segment without data for what is no Conn. A stamp of 0 and echo of 0: no timestamps.
-func (h *Host) sendBare(k key, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint16, stamp, echo uint32) {
-	b := h.room(k)
+func (h *Host) sendBare(k key, class ip.Class, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint16, stamp, echo uint32) {
+	b := h.room(k, class)
 	if b == nil {
 		return
 	}
@@ -253,7 +255,8 @@ func (h *Host) sendBare(k key, seq, ack wire.Seq, flags wire.TCPFlags, wnd uint1
 }
 
 // room finds the way to the peer of what is no Conn, and returns room for a segment; nil: there is none.
-func (h *Host) room(k key) []byte {
+func (h *Host) room(k key, class ip.Class) []byte {
+	h.scratch.Class = class
 	if h.ip.Path(&h.scratch, k.local().Addr, k.remote().Addr) != 0 {
 		return nil
 	}
@@ -273,6 +276,11 @@ func (h *Host) send(k key, b []byte, n int, seq, ack wire.Seq, flags wire.TCPFla
 
 // Connect starts an active open. A local address or port of 0 is chosen. The handler is told of the end.
 func (h *Host) Connect(local wire.Addr, lport uint16, remote wire.Addr, rport uint16, hd Handler) (*Conn, abi.Errno) {
+	return h.ConnectWith(&h.opts, local, lport, remote, rport, hd)
+}
+
+// ConnectWith is Connect of a connection that has options of its own.
+func (h *Host) ConnectWith(o *Options, local wire.Addr, lport uint16, remote wire.Addr, rport uint16, hd Handler) (*Conn, abi.Errno) {
 	switch {
 	case remote == 0 || rport == 0:
 		return nil, syscall.EINVAL
@@ -281,7 +289,8 @@ func (h *Host) Connect(local wire.Addr, lport uint16, remote wire.Addr, rport ui
 	case h.conns.n >= h.cfg.MaxConnections:
 		return nil, syscall.ENOBUFS
 	}
-	c := &Conn{host: h, handler: hd}
+	c := &Conn{host: h, opts: o, handler: hd}
+	c.path.Class = o.Class
 	if err := h.ip.Path(&c.path, local, remote); err != 0 {
 		return nil, err
 	}

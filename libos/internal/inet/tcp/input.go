@@ -306,7 +306,7 @@ func (c *Conn) challenge(now int64) {
 	c.host.Counters.ChallengeACKs++
 	if c.state == SynReceived {
 		stamp, echo := c.stamps(now)
-		c.host.sendBare(c.key, c.sndNxt, c.rcvNxt, wire.ACK, c.host.synWindow(), stamp, echo)
+		c.host.sendBare(c.key, c.opts.Class, c.sndNxt, c.rcvNxt, wire.ACK, c.host.synWindow(), stamp, echo)
 		return
 	}
 	c.flags |= ackNow

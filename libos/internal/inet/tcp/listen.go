@@ -11,6 +11,7 @@ import (
 // Listener accepts connections.
 type Listener struct {
 	host       *Host
+	opts       *Options // of connections to come
 	at         listenKey
 	acceptor   Acceptor
 	backlog    int
@@ -40,7 +41,7 @@ func (h *Host) Listen(local wire.Addr, port uint16, backlog int, a Acceptor) (*L
 	if h.listenerIn(local, port) {
 		return nil, syscall.EADDRINUSE
 	}
-	l := &Listener{host: h, at: listenKey{local, port}, acceptor: a, backlog: max(1, min(backlog, h.cfg.MaxBacklog))}
+	l := &Listener{host: h, opts: &h.opts, at: listenKey{local, port}, acceptor: a, backlog: max(1, min(backlog, h.cfg.MaxBacklog))}
 	h.listeners[l.at] = l
 	return l, 0
 }
@@ -156,7 +157,7 @@ func (h *Host) inputSyn(l *Listener, s *segment) {
 		h.dropMini(old.mini)
 	}
 	m := h.newMini(s.key, isEmbryo)
-	m.listener = l
+	m.listener, m.class = l, l.opts.Class
 	m.sndNxt, m.rcvNxt = iss+1, s.seq+1
 	m.opt = s.opt.Has & h.offered
 	m.mss, m.scale, m.tsRecent = uint16(peerMSS(&s.opt)), s.opt.Scale, s.opt.TSVal
@@ -216,12 +217,12 @@ func (h *Host) announced(p *ip.Path) uint16 {
 // sendSynAck answers a SYN.
 func (h *Host) sendSynAck(m *mini) {
 	o := wire.Options{Has: m.opt, Scale: h.scale, TSVal: milliseconds(h.ip.Now()) + m.offset, TSEcr: m.tsRecent}
-	h.sendHandshake(m.key, m.sndNxt-1, m.rcvNxt, &o)
+	h.sendHandshake(m.key, m.class, m.sndNxt-1, m.rcvNxt, &o)
 }
 
 // sendHandshake sends a SYN-ACK for what is no Conn.
-func (h *Host) sendHandshake(k key, iss, ack wire.Seq, o *wire.Options) {
-	b := h.room(k)
+func (h *Host) sendHandshake(k key, class ip.Class, iss, ack wire.Seq, o *wire.Options) {
+	b := h.room(k, class)
 	if b == nil {
 		return
 	}
@@ -272,7 +273,8 @@ func (h *Host) promote(m *mini, s *segment) {
 		h.Counters.ListenOverflows++
 		return
 	}
-	c := &Conn{host: h, key: m.key, listener: l}
+	c := &Conn{host: h, opts: l.opts, key: m.key, listener: l}
+	c.path.Class = l.opts.Class
 	r := m.key.remote()
 	if h.ip.Path(&c.path, m.key.local().Addr, r.Addr) != 0 {
 		return

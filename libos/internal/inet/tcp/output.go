@@ -108,7 +108,7 @@ func (c *Conn) segmentSize(unsent int) int {
 			return n
 		}
 		return -1
-	case c.host.cfg.Nagle && c.recovery.outstanding() && c.flags&closing == 0:
+	case c.opts.Nagle && c.recovery.outstanding() && c.flags&closing == 0:
 		return -1
 	}
 	return n
@@ -275,5 +275,5 @@ func (c *Conn) sendReset() {
 	h := c.host
 	h.Counters.ResetsSent++
 	stamp, echo := c.stamps(h.ip.Now())
-	h.sendBare(c.key, c.ackSeq(), c.rcvNxt, wire.RST|wire.ACK, 0, stamp, echo)
+	h.sendBare(c.key, c.opts.Class, c.ackSeq(), c.rcvNxt, wire.RST|wire.ACK, 0, stamp, echo)
 }

@@ -67,12 +67,12 @@ func (c *Conn) persistDelay() int64 {
 // (MUST-37), unless nobody here would notice.
 func (c *Conn) giveUpAt() int64 {
 	if c.sndWnd > 0 || c.flags&orphan != 0 {
-		return c.progress + c.host.cfg.UserTimeout
+		return c.progress + c.opts.UserTimeout
 	}
 	if c.heard >= c.askedAt {
 		return never
 	}
-	return c.askedAt + c.host.cfg.UserTimeout
+	return c.askedAt + c.opts.UserTimeout
 }
 
 // asked notes that something leaves to which the peer has to say something.
@@ -206,10 +206,11 @@ func (c *Conn) persist(now int64) {
 	}
 }
 
-// startKeepalive begins to wait for a silence.
-func (c *Conn) startKeepalive(now int64) {
-	if idle := c.host.cfg.KeepIdle; idle > 0 {
-		c.rare(&c.waitAt, now+idle)
+// startKeepalive begins to wait for a silence, if the options ask for that.
+func (c *Conn) startKeepalive() {
+	c.probes, c.waitAt = 0, never
+	if idle := c.opts.KeepIdle; idle > 0 {
+		c.rare(&c.waitAt, c.heard+idle)
 		c.schedule(c.waitAt)
 	}
 }
@@ -217,7 +218,7 @@ func (c *Conn) startKeepalive(now int64) {
 // waited is for a connection that waits for its peer: in FIN-WAIT-2 with nobody to read from it, or with keepalive
 // (RFC 9293, 3.8.4).
 func (c *Conn) waited(now int64) {
-	cfg := &c.host.cfg
+	o := c.opts
 	if c.flags&orphan != 0 {
 		if c.state == FinWait2 {
 			c.destroy()
@@ -228,8 +229,8 @@ func (c *Conn) waited(now int64) {
 	if c.heard >= c.probedAt {
 		c.probes = 0
 	}
-	due := c.heard + cfg.KeepIdle + int64(c.probes)*cfg.KeepInterval
-	step := now + min(cfg.KeepIdle, cfg.KeepInterval)
+	due := c.heard + o.KeepIdle + int64(c.probes)*o.KeepInterval
+	step := now + min(o.KeepIdle, o.KeepInterval)
 	if c.recovery.outstanding() {
 		c.waitAt = step
 		return
@@ -237,7 +238,7 @@ func (c *Conn) waited(now int64) {
 	if c.waitAt = min(due, step); due > now {
 		return
 	}
-	if int(c.probes) >= cfg.KeepProbes {
+	if int(c.probes) >= o.KeepProbes {
 		c.host.Counters.Timeouts++
 		c.fail(c.timeoutErrno())
 		return

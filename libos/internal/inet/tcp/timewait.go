@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 )
@@ -19,6 +20,7 @@ type mini struct {
 	wnd            uint16 // of the last ACK, as in the header
 	mss            uint16
 	kind           miniKind
+	class          ip.Class
 	scale, tries   uint8
 	opt            wire.OptionSet // agreed on
 }
@@ -114,7 +116,7 @@ func (c *Conn) enterTimeWait() {
 	}
 	m := h.newMini(k, isTimeWait)
 	m.sndNxt, m.rcvNxt, m.wnd = c.sndNxt, c.rcvNxt, wnd
-	m.opt, m.tsRecent, m.offset = c.agreed, c.tsRecent, c.tsOffset
+	m.class, m.opt, m.tsRecent, m.offset = c.opts.Class, c.agreed, c.tsRecent, c.tsOffset
 	m.at = now
 	c.leave()
 	if c.flags&orphan != 0 {
@@ -187,7 +189,7 @@ func (h *Host) ackMini(m *mini) {
 	if m.stamped() {
 		stamp, echo = milliseconds(h.ip.Now())+m.offset, m.tsRecent
 	}
-	h.sendBare(m.key, m.sndNxt, m.rcvNxt, wire.ACK, wnd, stamp, echo)
+	h.sendBare(m.key, m.class, m.sndNxt, m.rcvNxt, wire.ACK, wnd, stamp, echo)
 }
 
 // Expired implements timer.Owner, for the records.

@@ -128,6 +128,17 @@ func (s *Socket) transmit(port uint16, parts [][]byte, n int) abi.Errno {
 	return 0
 }
 
+// SetClass chooses the class of what is sent from now on.
+func (s *Socket) SetClass(c ip.Class) { s.path.SetClass(c) }
+
+// Class is what SetClass has chosen, or that of the host.
+func (s *Socket) Class() ip.Class {
+	if s.path.Class == (ip.Class{}) && s.table != nil {
+		return s.table.host.Class()
+	}
+	return s.path.Class
+}
+
 // Local is the socket's own address, zero as long as it is not bound.
 func (s *Socket) Local() (wire.Addr, uint16) { return s.local, s.port }
 
