@@ -111,7 +111,7 @@ func dmtrGoInit(argc C.int, argv **C.char, selected *C.char, ctl *unsafe.Pointer
 	if broken {
 		return C.int(unix.EIO)
 	}
-	if !checkLayout() || !statsLayout() {
+	if !checkLayout() || !statsLayout() || !optionLayout() {
 		panic("the Go and C sides of the library do not belong together")
 	}
 	args := make([]string, 0, argc)

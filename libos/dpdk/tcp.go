@@ -19,6 +19,7 @@ type tcpSock struct {
 	conn     *tcp.Conn     // connecting or connected
 	listener *tcp.Listener // listening
 	broken   abi.Errno     // why nothing more can be sent
+	opts     *tcp.Options  // for conn or listener to be; nil: the defaults
 }
 
 func newTCP(o *LibOS) *tcpSock {
@@ -62,6 +63,7 @@ func (t *tcpSock) Listen(backlog int) abi.Errno {
 	if err != 0 {
 		return err
 	}
+	l.SetOptions(t.options())
 	t.in.State, t.listener = inbox.Listening, l
 	t.in.Mode = t.os.cfg.FramingFor(t.name.Port)
 	return 0
@@ -116,7 +118,7 @@ func (t *tcpSock) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	if t.bound {
 		local = t.name
 	}
-	c, err := t.os.stack.TCP().Connect(local.Addr, local.Port, peer(addr), addr.Number(), t)
+	c, err := t.os.stack.TCP().ConnectWith(t.options(), local.Addr, local.Port, peer(addr), addr.Number(), t)
 	if err != 0 {
 		op.Complete(err)
 		return 0

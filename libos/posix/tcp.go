@@ -22,6 +22,7 @@ func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
 	if err := t.open(o, t, unix.SOCK_STREAM); err != 0 {
 		return nil, err
 	}
+	_ = t.set(tcpOptions[abi.OptNoDelay], 1)
 	t.in.Begin(&t.Queue, o.cfg.Framing)
 	return t, 0
 }
@@ -37,12 +38,11 @@ func (t *tcp) Bind(addr *abi.SockaddrIn) abi.Errno {
 	return t.sock.Bind(addr)
 }
 
-// Listen implements engine.Socket. Accepted sockets inherit TCP_NODELAY.
+// Listen implements engine.Socket. Accepted sockets inherit the options.
 func (t *tcp) Listen(backlog int) abi.Errno {
 	if t.in.State == inbox.Connecting || t.in.State == inbox.Connected || !t.bound {
 		return unix.EINVAL
 	}
-	t.noDelay()
 	if err := unix.Listen(t.fd, backlog); err != nil {
 		return errnoOf(err)
 	}
@@ -53,8 +53,6 @@ func (t *tcp) Listen(backlog int) abi.Errno {
 	t.arm()
 	return 0
 }
-
-func (t *tcp) noDelay() { _ = unix.SetsockoptInt(t.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // Accept implements engine.Socket.
 func (t *tcp) Accept(op *engine.Op) abi.Errno {
@@ -108,7 +106,6 @@ func (t *tcp) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	if err := t.in.MayConnect(); err != 0 {
 		return err
 	}
-	t.noDelay()
 	t.in.Toward(addr.Number())
 	_, _, err := unix.RawSyscall(unix.SYS_CONNECT, uintptr(t.fd), uintptr(unsafe.Pointer(addr)), uintptr(abi.SizeofSockaddrIn))
 	t.in.State = inbox.Connecting

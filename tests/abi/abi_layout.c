@@ -7,6 +7,7 @@
 #include <dmtr/libos.h>
 #include <dmtr/libos/mem.h>
 #include <dmtr/meta.h>
+#include <dmtr/option.h>
 #include <dmtr/sga.h>
 #include <dmtr/stats.h>
 #include <dmtr/sys/gcc.h>
@@ -71,6 +72,8 @@ static void check_layout(void)
     EXPECT(DMTR_TCP_ESTABLISHED, 1);
     EXPECT(DMTR_TCP_CLOSING, 11);
     EXPECT(DMTR_TCP_RECOVERING, 8);
+    EXPECT(DMTR_OPT_NODELAY, 1);
+    EXPECT(DMTR_OPT_DSCP, 7);
 }
 
 static void check_fields(void)
@@ -166,6 +169,9 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_counters, int, (dmtr_counter_t *, int, int *));
     PROTOTYPE(dmtr_dump_counters, int, (FILE *));
     PROTOTYPE(dmtr_tcp_info, int, (int, dmtr_tcp_info_t *, size_t));
+
+    PROTOTYPE(dmtr_set_option, int, (int, int, uint32_t));
+    PROTOTYPE(dmtr_get_option, int, (int, int, uint32_t *));
 
     PROTOTYPE(dmtr_sgalen, int, (size_t *, const dmtr_sgarray_t *));
     PROTOTYPE(dmtr_sgafree, int, (dmtr_sgarray_t *));
