@@ -65,6 +65,14 @@ static inline uint32_t test_scaled(uint32_t n)
     return scaled < 1 ? 1 : (uint32_t)scaled;
 }
 
+/* After how many seconds the watchdog ends the test: TEST_SECONDS, or DMTR_TEST_SECONDS if that is set. */
+static inline unsigned test_seconds(void)
+{
+    const char *text = getenv("DMTR_TEST_SECONDS");
+    int n = text != NULL ? atoi(text) : 0;
+    return n > 0 ? (unsigned)n : TEST_SECONDS;
+}
+
 /* Ends the program as skipped. */
 static inline void skip(const char *reason)
 {
@@ -90,7 +98,7 @@ static inline void test_watchdog(void)
     sa.sa_handler = test_timed_out;
     CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
     setpgid(0, 0);
-    alarm(TEST_SECONDS);
+    alarm(test_seconds());
 }
 
 /* Starts the watchdog and the library, on the libOS that CTest chose. */

@@ -5,7 +5,7 @@
 #include "memif/memif.h"
 
 #define TIMEOUTS "tcp:\n  keepalive_s: 1\n  keepalive_interval_s: 1\n  keepalive_probes: 2\n  user_timeout_s: 3\n"
-#define BUDGET 40 /* seconds for all rounds */
+#define BUDGET (test_seconds() * 2.0 / 3) /* seconds for all rounds */
 
 /* Echoes of all sizes, for ever. */
 static void client(void)

@@ -6,7 +6,7 @@
 #include "memif/memif.h"
 
 #define TIMEOUTS "tcp:\n  user_timeout_s: 2\n  connect_timeout_s: 2\n"
-#define BUDGET 40 /* seconds for all rounds */
+#define BUDGET (test_seconds() * 2.0 / 3) /* seconds for all rounds */
 #define PATIENCE 6 /* after which an error is late: the timeout, and what a busy machine adds */
 
 /* Says 'k' for each connection that works, and 'e' for the error that ends it. */

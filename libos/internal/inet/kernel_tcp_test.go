@@ -1,7 +1,6 @@
 package inet
 
 import (
-	"bytes"
 	"syscall"
 	"testing"
 
@@ -135,40 +134,6 @@ func (k *kernel) pump(fd int, out []byte) (got []byte, err error) {
 		return sent && ended || err != nil
 	})
 	return got, err
-}
-
-// TestKernelTCPTransfer: bytes both ways at once, with half-close, opened by either side.
-func TestKernelTCPTransfer(t *testing.T) {
-	n := 32 << 20
-	if testing.Short() {
-		n = 8 << 20
-	}
-	data := pattern(n)
-	withKernel(t, func(t *testing.T, k *kernel) {
-		p := &program{out: data, done: true}
-		k.listen(p)
-		fd := k.dial(7)
-		require.NoError(t, k.dialled(fd))
-		got, err := k.pump(fd, data)
-		require.NoError(t, err)
-		assert.True(t, bytes.Equal(data, got))
-		q := p.accepted[0]
-		k.until("end", func() bool { return len(q.ended) > 0 })
-		assert.Equal(t, []abi.Errno{0}, q.ended)
-		assert.True(t, bytes.Equal(data, q.got))
-		q.conn.Close()
-
-		l := k.server(9)
-		p = &program{out: data, done: true}
-		p.conn, _ = k.stack.TCP().Connect(0, 0, kernelAddr, 9, p)
-		got, err = k.pump(k.accept(l), data)
-		require.NoError(t, err)
-		assert.True(t, bytes.Equal(data, got))
-		k.until("end", func() bool { return len(p.ended) > 0 })
-		assert.True(t, bytes.Equal(data, p.got))
-		p.conn.Close()
-		assert.Zero(t, k.stack.TCP().Counters.Timeouts)
-	})
 }
 
 // TestKernelTCPOneByOne: small pieces, each of which waits for the last.

@@ -2,6 +2,7 @@ package inet
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -20,6 +21,12 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
+// The stack beside the kernel's, over a tap and over a packet socket: echoes, transfers both ways, many connections,
+// half-close, resets, keepalive, HTTP, pings. In full, transfers have 1 GiB each:
+//
+//	go test ./libos/internal/inet -run Kernel -v -args -full
+var kernelFull = flag.Bool("full", false, "transfer 1 GiB each way in the tests beside the kernel")
+
 var (
 	kernelAddr = wire.AddrFrom([4]byte{10, 77, 0, 1})
 	stackAddr  = wire.AddrFrom([4]byte{10, 77, 0, 2})
@@ -32,7 +39,7 @@ func withKernel(t *testing.T, test func(t *testing.T, k *kernel)) {
 		tap := n.Tap(t, link.TapConfig{})
 		n.Enter(t)
 		require.Zero(t, tap.Up(kernelAddr, 24))
-		test(t, newKernel(t, tap))
+		test(t, newKernel(t, tap, n, tap.Info().Name))
 	})
 	t.Run("packet", func(t *testing.T) {
 		n := linktest.NewNamespace(t)
@@ -40,32 +47,38 @@ func withKernel(t *testing.T, test func(t *testing.T, k *kernel)) {
 		linktest.Veth(t, n, "kernel", other, "stack")
 		n.Enter(t)
 		require.Zero(t, link.Interface("kernel").SetAddress(kernelAddr, 24))
-		test(t, newKernel(t, other.Packet(t, link.PacketConfig{Interface: "stack"})))
+		test(t, newKernel(t, other.Packet(t, link.PacketConfig{Interface: "stack"}), n, "kernel"))
 	})
 }
 
 // kernel is a stack under test, in the same thread as the sockets of the kernel that talk to it.
 type kernel struct {
-	t     *testing.T
-	stack *Stack
-	dev   link.Device
-	start time.Time
+	t        *testing.T
+	stack    *Stack
+	dev      link.Device
+	start    time.Time
+	space    *linktest.Namespace // of the kernel's sockets
+	name     string              // of its interface
+	patience time.Duration       // of until
 }
 
-func newKernel(t *testing.T, dev link.Device) *kernel {
-	k := &kernel{t: t, dev: dev, start: time.Now()}
+func newKernel(t *testing.T, dev link.Device, space *linktest.Namespace, name string) *kernel {
+	k := &kernel{t: t, dev: dev, start: time.Now(), space: space, name: name, patience: 10 * time.Second}
 	s, err := New(dev, &Config{IP: ip.Config{Addr: stackAddr, Prefix: 24, Gateway: kernelAddr}}, 0)
 	require.Zero(t, err)
 	k.stack = s
 	return k
 }
 
+// now is the time of the stack.
+func (k *kernel) now() int64 { return int64(time.Since(k.start)) }
+
 // until polls the stack until done, but not for ever.
 func (k *kernel) until(what string, done func() bool) {
 	k.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); {
-		k.stack.Poll(int64(time.Since(k.start)))
-		require.True(k.t, time.Now().Before(end), "nothing after 10 s: %s; %+v\n%+v", what, k.stack.IP().Counters(), k.stack.TCP().Counters)
+	for end := time.Now().Add(k.patience); !done(); {
+		k.stack.Poll(k.now())
+		require.True(k.t, time.Now().Before(end), "nothing after %v: %s; %+v\n%+v", k.patience, what, k.stack.IP().Counters(), k.stack.TCP().Counters)
 	}
 }
 
