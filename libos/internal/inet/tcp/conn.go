@@ -50,6 +50,7 @@ type Conn struct {
 	state              State
 	agreed             wire.OptionSet // options of the SYNs that both sides have; MSS always
 	sndScale, rcvScale uint8
+	quickAcks          uint8 // so many segments in order are still to be acknowledged at once
 	rcvNxt             wire.Seq
 	rcvAdv             wire.Seq
 	ackSent            wire.Seq // rcvNxt of the last segment sent (Last.ACK.sent)

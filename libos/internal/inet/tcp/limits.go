@@ -27,5 +27,6 @@ const (
 	blackHoleMTU    = 576 // RFC 1191, section 7
 	blackHoleTime   = minute
 	segmentsPerAck  = 2    // RFC 5681, section 4.2
+	quickAcks       = 16   // segments that are acknowledged each and at once after data came twice or out of order
 	roundingRoom    = 4096 // by which rounding may extend the window beyond the buffer
 )

@@ -21,6 +21,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 			c.assembler.duplicate(seq, seq+wire.Seq(old))
 			c.flags |= gaps
 			c.flags |= ackNow
+			c.quickAcks = quickAcks
 		}
 		data, seq = data[old:], seq+wire.Seq(old)
 	}
@@ -41,6 +42,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 	case len(data) == 0:
 	case seq != c.rcvNxt:
 		c.flags |= ackNow // RFC 5681, section 4.2
+		c.quickAcks = quickAcks
 		c.aside(data, seq)
 	case c.assembler.empty():
 		c.inOrder(data, now)
@@ -80,7 +82,12 @@ func (c *Conn) inOrder(data []byte, now int64) {
 	}
 	c.rcvNxt += wire.Seq(n)
 	c.measure(n)
-	if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*int(c.rcvMSS) || c.host.cfg.DelayedACK < 0 { // SHLD-19
+	if c.quickAcks > 0 {
+		// The path loses segments, so it will lose ACKs as well. If one of those for a small window is lost, and there
+		// is one for the whole of it, the sender stands still, and its probe meets a delayed ACK.
+		c.quickAcks--
+		c.flags |= ackNow
+	} else if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*int(c.rcvMSS) || c.host.cfg.DelayedACK < 0 { // SHLD-19
 		c.flags |= ackSoon
 	} else if c.ackAt == never { // MUST-58
 		c.ackAt = now + c.host.cfg.DelayedACK
