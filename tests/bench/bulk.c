@@ -73,7 +73,7 @@ static void send_for(const char *ip, int port, size_t size, double seconds)
     took = now_ns() - begin;
     memcpy(&bytes, reply.sga_segs[0].sgaseg_buf, sizeof(bytes));
     ok(dmtr_sgafree(&reply), "dmtr_sgafree");
-    printf("{\"gbit_per_s\":%.3f}\n", (double)bytes * 8 / (double)took);
+    printf("{\"gbit_per_s\":%.6f}\n", (double)bytes * 8 / (double)took);
     ok(dmtr_close(qd), "dmtr_close");
 }
 

@@ -44,9 +44,9 @@ def environment(wait=None, framing=None, config=None):
     return env
 
 
-def run(name, *args, **settings):
-    """Runs a program of build/bin and returns the JSON it prints."""
-    argv = [str(BIN / name), *map(str, args)]
+def run(name, *args, before=(), **settings):
+    """Runs a program of build/bin, by the command before if there is one, and returns the JSON it prints."""
+    argv = [*before, str(BIN / name), *map(str, args)]
     try:
         done = subprocess.run(argv, env=environment(**settings), capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
@@ -59,9 +59,9 @@ def run(name, *args, **settings):
 class Server:
     """A server of build/bin on a free port, while in the `with` block."""
 
-    def __init__(self, name, *args, **settings):
+    def __init__(self, name, *args, before=(), **settings):
         self.name, self.settings = name, settings
-        self.argv = [str(BIN / name), *map(str, args)]
+        self.argv = [*before, str(BIN / name), *map(str, args)]
 
     def __enter__(self):
         self.stderr = tempfile.TemporaryFile("w+")
@@ -99,6 +99,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.stderr.seek(0)
+        self.said = self.stderr.read()
         self.stderr.close()
 
     def cpu_seconds(self):

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import figures
+import goodput
 import memif
 import procs
 import table
 
-FIGURES = figures.FIGURES + memif.FIGURES
+FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES
 
 OUT = procs.ROOT / "build" / "bench"
 
@@ -29,10 +30,11 @@ class Plan:
     warmup: int = 2000
     load_seconds: float = 1.0
     idle_seconds: float = 5.0
+    lossy_seconds: float = 5.0
     seconds_per_figure: float = 60
 
 
-QUICK = Plan(rounds=3, few_rounds=2, iterations=15000, load_seconds=0.4, idle_seconds=2, seconds_per_figure=10)
+QUICK = Plan(rounds=3, few_rounds=2, iterations=15000, load_seconds=0.4, idle_seconds=2, lossy_seconds=1, seconds_per_figure=10)
 
 
 def parse():

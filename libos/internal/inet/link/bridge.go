@@ -1,6 +1,11 @@
 package link
 
 import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
 	"github.com/libdmtr/libdmtr/libos/internal/inet/timer"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 )
@@ -37,6 +42,23 @@ func (b *Bridge) Next() int64 {
 		}
 	}
 	return next
+}
+
+// Run passes on in real time until over is set, sleeping when there is nothing to do. Both devices have descriptors.
+func (b *Bridge) Run(over *atomic.Bool) {
+	fds := []unix.PollFd{{Fd: int32(b.a.Info().FD), Events: unix.POLLIN}, {Fd: int32(b.b.Info().FD), Events: unix.POLLIN}}
+	start := time.Now()
+	for !over.Load() {
+		now := int64(time.Since(start))
+		if b.Poll(now) > 0 {
+			continue
+		}
+		wait := min(b.Next()-now, int64(10*time.Millisecond))
+		if wait > 0 {
+			ts := unix.NsecToTimespec(wait)
+			_, _ = unix.Ppoll(fds, &ts, nil)
+		}
+	}
 }
 
 // Lost counts the frames that the other end could not take: too long for it, and for want of a buffer.

@@ -2,7 +2,6 @@ package link_test
 
 import (
 	"crypto/sha256"
-	"flag"
 	"io"
 	"net"
 	"testing"
@@ -215,23 +214,6 @@ func TestTapLarge(t *testing.T) {
 	assert.Positive(t, oversize)
 	assert.Zero(t, x.Counters().RxErrors)
 }
-
-// What two kernels achieve at 2 ms and some loss, as a baseline. Long runs: -args -goodput 10s.
-func TestKernelsGoodput(t *testing.T) {
-	if *goodput == 0 {
-		t.Skip("only with -goodput")
-	}
-	for _, loss := range []float64{0, 0.01, 0.05} {
-		way := link.Impairment{Delay: 2 * ms, Loss: loss}
-		a, b, _, _, stop := linktest.Kernels(t, link.FaultConfig{Send: way, Receive: way, Frames: 8192})
-		c, d := tcpPair(t, a, "10.7.0.1:80", b)
-		linktest.Congestion(t, c.(*net.TCPConn), "cubic")
-		t.Logf("loss %v: %.1f Mbit/s", loss, linktest.Goodput(c, d, *goodput)*8/1e6)
-		stop()
-	}
-}
-
-var goodput = flag.Duration("goodput", 0, "how long to measure what two kernels achieve")
 
 func TestPacket(t *testing.T) {
 	linktest.Run(t, func(t *testing.T) (dev, peer link.Device) {
