@@ -30,7 +30,7 @@ class Plan:
     warmup: int = 2000
     load_seconds: float = 1.0
     idle_seconds: float = 5.0
-    lossy_seconds: float = 5.0
+    lossy_seconds: float = 4.0
     seconds_per_figure: float = 60
 
 
@@ -39,7 +39,7 @@ QUICK = Plan(rounds=3, few_rounds=2, iterations=15000, load_seconds=0.4, idle_se
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: under a minute, and less exact")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute, and less exact")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a bar is missed or a figure fails")
     parser.add_argument("--only", metavar="NAME", action="append", choices=[f.__name__ for f in FIGURES],
                         help="measure this figure only; may be given again: %(choices)s")
