@@ -34,6 +34,7 @@ const (
 	inDelayed                          // on a list of Host.delayed
 	gaps                               // the assembler has something
 	rareDeadline                       // one of persistAt, retryAt and waitAt is set
+	quick                              // segments in order are acknowledged at once, too
 )
 
 // Conn is a connection. Names of variables are those of RFC 9293, section 3.3.1: sndUna is SND.UNA.
@@ -50,7 +51,6 @@ type Conn struct {
 	state              State
 	agreed             wire.OptionSet // options of the SYNs that both sides have; MSS always
 	sndScale, rcvScale uint8
-	quickAcks          uint8 // so many segments in order are still to be acknowledged at once
 	rcvNxt             wire.Seq
 	rcvAdv             wire.Seq
 	ackSent            wire.Seq // rcvNxt of the last segment sent (Last.ACK.sent)
@@ -89,6 +89,7 @@ type Conn struct {
 	probes   uint8 // keepalive probes unanswered
 	persists uint8 // doublings of the persist timer
 	synTries uint8
+	atOnce   uint8 // segments for which quick stays
 	iss      wire.Seq
 	finSeq   wire.Seq // of the peer's FIN
 	maxWnd   int

@@ -289,7 +289,7 @@ func (c *Conn) refuse(s *segment, now int64) {
 		c.host.Counters.Duplicates++
 		c.assembler.duplicate(s.seq, s.seq+n)
 		c.flags |= gaps
-		c.quickAcks = quickAcks
+		c.ackEach()
 	}
 	if s.length() > 0 && s.flags&wire.SYN == 0 {
 		c.flags |= ackNow

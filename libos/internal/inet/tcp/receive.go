@@ -21,7 +21,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 			c.assembler.duplicate(seq, seq+wire.Seq(old))
 			c.flags |= gaps
 			c.flags |= ackNow
-			c.quickAcks = quickAcks
+			c.ackEach()
 		}
 		data, seq = data[old:], seq+wire.Seq(old)
 	}
@@ -42,7 +42,7 @@ func (c *Conn) inputData(s *segment, now int64) {
 	case len(data) == 0:
 	case seq != c.rcvNxt:
 		c.flags |= ackNow // RFC 5681, section 4.2
-		c.quickAcks = quickAcks
+		c.ackEach()
 		c.aside(data, seq)
 	case c.assembler.empty():
 		c.inOrder(data, now)
@@ -51,6 +51,14 @@ func (c *Conn) inputData(s *segment, now int64) {
 		c.fillGap(data)
 	}
 	c.peerFinished()
+}
+
+// ackEach has each of the next segments acknowledged at once, after data that came twice or out of order: the path loses
+// segments, so it will lose ACKs as well. If one ACK is for the whole of a small window and is lost, the sender stands
+// still, and its probe meets a delayed ACK.
+func (c *Conn) ackEach() {
+	c.flags |= quick
+	c.atOnce = quickAcks
 }
 
 // measure follows the size of the peer's full segments: the largest one, or what two in a row have that are not small.
@@ -82,11 +90,11 @@ func (c *Conn) inOrder(data []byte, now int64) {
 	}
 	c.rcvNxt += wire.Seq(n)
 	c.measure(n)
-	if c.quickAcks > 0 {
-		// The path loses segments, so it will lose ACKs as well. If one of those for a small window is lost, and there
-		// is one for the whole of it, the sender stands still, and its probe meets a delayed ACK.
-		c.quickAcks--
+	if c.flags&quick != 0 {
 		c.flags |= ackNow
+		if c.atOnce--; c.atOnce == 0 {
+			c.flags &^= quick
+		}
 	} else if c.rcvNxt.Since(c.ackSent) >= segmentsPerAck*int(c.rcvMSS) || c.host.cfg.DelayedACK < 0 { // SHLD-19
 		c.flags |= ackSoon
 	} else if c.ackAt == never { // MUST-58
