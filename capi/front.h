@@ -35,6 +35,9 @@ uint64_t dmtr_enter(void);
  */
 void dmtr_leave(uint64_t seq);
 
+/* Starts the thread that makes threads for those which cannot, see own_threads.c. */
+void dmtr_start_maker(void);
+
 /* Around the start of the Go runtime, see faults.c. */
 void dmtr_before_go(void);
 void dmtr_after_go(void);

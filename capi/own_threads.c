@@ -13,18 +13,23 @@
  * goroutine that does not yield, and wakes every 20 µs to see to that. On a busy core each time costs
  * a spinning thread some 30 µs, once in a hundred round trips. With a large timer slack the kernel
  * wakes it together with other timers.
+ *
+ * Sandboxes. Go may want one more thread at any time, and lets the thread make it that happens to be inside,
+ * which may be one of the program's that is forbidden to (seccomp); Go would abort. So one of our own, the
+ * maker, has been started with the library, and makes what others cannot. A child process has none.
  */
 #define _GNU_SOURCE
 #include "front.h"
+#include "sys.h"
 
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #define SLACK_NS 10000000UL
 
@@ -68,7 +73,7 @@ static void *begin(void *p)
     return s.run(s.arg);
 }
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+static int make(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
     struct start *s = malloc(sizeof *s);
     if (s == NULL)
@@ -82,4 +87,67 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
     if (err != 0)
         free(s);
     return err;
+}
+
+static struct {
+    pthread_mutex_t lock; /* one request at a time */
+    pthread_t *thread;
+    const pthread_attr_t *attr;
+    void *(*start)(void *);
+    void *arg;
+    int err;
+    uint32_t asked, answered; /* requests; futexes */
+} maker = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void await(uint32_t *count, uint32_t old)
+{
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) == old)
+        sys_call(SYS_futex, (long)count, FUTEX_WAIT_PRIVATE, old, 0, 0, 0);
+}
+
+static void advance(uint32_t *count)
+{
+    __atomic_fetch_add(count, 1, __ATOMIC_RELEASE);
+    sys_call(SYS_futex, (long)count, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+static void *make_for_others(void *unused)
+{
+    prctl(PR_SET_NAME, "dmtr-maker");
+    for (uint32_t done = 0;; done++) {
+        await(&maker.asked, done);
+        maker.err = make(maker.thread, maker.attr, maker.start, maker.arg);
+        advance(&maker.answered);
+    }
+    return unused;
+}
+
+static int ask(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+    pthread_mutex_lock(&maker.lock);
+    uint32_t before = maker.answered;
+    maker.thread = thread;
+    maker.attr = attr;
+    maker.start = start;
+    maker.arg = arg;
+    advance(&maker.asked);
+    await(&maker.answered, before);
+    int err = maker.err;
+    pthread_mutex_unlock(&maker.lock);
+    return err;
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+    int err = make(thread, attr, start, arg);
+    return err != 0 && dmtr_process.maker ? ask(thread, attr, start, arg) : err;
+}
+
+void dmtr_start_maker(void)
+{
+    pthread_t thread;
+    if (__real_pthread_create == NULL || make(&thread, NULL, make_for_others, NULL) != 0)
+        return;
+    pthread_detach(thread);
+    dmtr_process.maker = 1;
 }

@@ -62,6 +62,7 @@ __attribute__((constructor(101))) static void on_load(void)
     dmtr_process.loaded_here = 1;
     getrlimit(RLIMIT_NOFILE, &files_on_load);
     pthread_atfork(before_fork, after_fork, wiped ? NULL : wipe);
+    dmtr_start_maker();
     dmtr_before_go();
 }
 

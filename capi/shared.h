@@ -92,6 +92,7 @@ extern union dmtr_process {
         struct dmtr_control *ctl; /* once dmtr_init() has succeeded */
         uint32_t lock;
         uint32_t loaded_here; /* the library was loaded into this process, not into a parent of it */
+        uint32_t maker; /* there is a thread that makes threads, see own_threads.c */
     };
     char page[4096];
 } dmtr_process DMTR_HIDDEN;

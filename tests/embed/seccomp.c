@@ -84,6 +84,16 @@ static void no_threads(void)
     dl_echo(ECHOES);
 }
 
+/* Go collects garbage, for which it wants threads, while a thread that can make none is the only one to call. */
+static void garbage(void)
+{
+    dl_load(RTLD_NOW);
+    refuse(1);
+    test_init();
+    for (int i = 0; i < 1000; i++)
+        dl_echo(1);
+}
+
 /* The same in the only thread, when dmtr_init() is its first call. */
 static void no_threads_at_init(void)
 {
@@ -101,6 +111,8 @@ int main(int argc, char **argv)
             no_filters();
         else if (strcmp(argv[1], "no_threads") == 0)
             no_threads();
+        else if (strcmp(argv[1], "garbage") == 0)
+            garbage();
         else
             no_threads_at_init();
         _exit(0); /* the sanitizer's search for leaks needs a thread */
@@ -113,5 +125,7 @@ int main(int argc, char **argv)
         case_fail("no_filters", &o);
     case_passes("no_threads");
     case_passes("no_threads_at_init");
+    CHECK(setenv("GOGC", "1", 1) == 0);
+    case_passes("garbage");
     return cases_failed != 0;
 }
