@@ -29,6 +29,9 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/engine"
 )
 
+// timeEvery is after how many looks at the device in vain the timers are looked at.
+const timeEvery = 8
+
 // LibOS is the libOS dpdk or raw.
 type LibOS struct {
 	cfg   *config.Config
@@ -53,6 +56,8 @@ type LibOS struct {
 	minNap  int64
 	maxNap  int64
 	seen    uint64 // frames received when Arm last looked
+	polls   uint32 // Control.Polls at the last poll
+	looks   uint32 // at the device in vain, since
 	waitFds []int
 }
 
@@ -121,9 +126,15 @@ func (o *LibOS) Open(a *engine.Args) (engine.Queue, abi.Errno) {
 // Fds implements engine.LibOS.
 func (o *LibOS) Fds() []int { return o.waitFds }
 
-// Poll implements engine.LibOS.
+// Poll implements engine.LibOS. Most polls of a wait that spins find nothing. Then the time, which costs as much as the look at the
+// device, is looked at only now and then.
 func (o *LibOS) Poll() {
 	o.pool.Refill()
+	if polls := o.eng.Control().Polls; polls != o.polls || o.looks == timeEvery {
+		o.polls, o.looks = polls, 0
+	} else if o.looks++; !o.stack.Look() {
+		return
+	}
 	o.stack.Poll(o.now())
 	if len(o.held) > 0 {
 		o.retry()

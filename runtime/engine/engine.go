@@ -12,6 +12,9 @@ import (
 
 const errNoMem = unix.ENOMEM
 
+// storageEvery is how many rounds of polls there are to one of storage that is apart from the network: its devices are slower.
+const storageEvery = 8
+
 // Engine is one instance of the library.
 type Engine struct {
 	ctl     *abi.Control
@@ -19,6 +22,7 @@ type Engine struct {
 	net     LibOS
 	storage LibOS
 	split   bool // storage is another libOS than net
+	turn    uint32
 	descs   []desc
 	free    freeList
 	open    int
@@ -127,7 +131,9 @@ func (e *Engine) Drive(n int) {
 	for ; n > 0; n-- {
 		e.net.Poll()
 		if e.split {
-			e.storage.Poll()
+			if e.turn++; n == 1 || e.turn%storageEvery == 0 {
+				e.storage.Poll()
+			}
 		}
 		if e.ctl.Seq != seq || e.wanted() {
 			return

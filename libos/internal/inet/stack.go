@@ -52,15 +52,19 @@ func New(dev link.Device, cfg *Config, now int64) (*Stack, abi.Errno) {
 	return s, 0
 }
 
+// Look tells whether Poll has anything to do beside the timers. It needs no time, unless the device does.
+func (s *Stack) Look() bool { return s.clock != nil || s.ip.Look() }
+
 // Poll receives and handles a burst of frames, runs the timers that are due, and sends.
 func (s *Stack) Poll(now int64) {
 	if s.clock != nil {
 		s.clock.SetNow(now)
 	}
+	s.tcp.Settle()
 	s.busy = s.ip.Poll(now)
 	s.tcp.Flush()
 	s.timers.Advance(now)
-	s.dev.Flush()
+	s.ip.Flush()
 }
 
 // Next is when Poll has to be called again at the latest: the earliest timer, or the present if there is work left.
@@ -84,7 +88,7 @@ func (s *Stack) SetNow(now int64) {
 }
 
 // Flush passes on what calls on sockets have sent.
-func (s *Stack) Flush() { s.dev.Flush() }
+func (s *Stack) Flush() { s.ip.Flush() }
 
 // IP, UDP, TCP and Timers are the parts.
 func (s *Stack) IP() *ip.Host         { return s.ip }

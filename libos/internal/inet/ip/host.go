@@ -117,6 +117,7 @@ type Host struct {
 	answer    Path  // of the last ICMP message
 	nextError int64 // when the next ICMP error would be due at the steady rate
 	frames    [burst]link.Frame
+	fetched   int // of frames
 }
 
 // burst is how many frames a Poll receives.
@@ -192,11 +193,24 @@ func (h *Host) SetNow(now int64) { h.now = now }
 // Counters are kept up to date.
 func (h *Host) Counters() *Counters { return &h.counters }
 
+// Look receives a burst for the next Poll, and tells whether that has any packets to handle.
+func (h *Host) Look() bool {
+	if h.fetched == 0 {
+		h.fetched = h.dev.Receive(h.frames[:])
+	}
+	return h.fetched > 0 || h.Waiting()
+}
+
+// Flush passes on what has been sent.
+func (h *Host) Flush() { h.dev.Flush() }
+
 // Poll receives what the device has, up to one burst, and what the host has sent to itself. It tells whether
 // there may be more.
 func (h *Host) Poll(now int64) (busy bool) {
 	h.now = now
-	n := h.dev.Receive(h.frames[:])
+	h.Look()
+	n := h.fetched
+	h.fetched = 0
 	for i := range h.frames[:n] {
 		h.receive(&h.frames[i])
 	}

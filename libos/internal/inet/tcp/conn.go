@@ -146,6 +146,9 @@ func (c *Conn) leave() {
 	if h.last == c {
 		h.last = nil
 	}
+	if h.late.conn == c {
+		h.late.conn = nil
+	}
 	if c.prev == nil {
 		h.conns.head = c.next
 	} else {
@@ -320,4 +323,7 @@ func (c *Conn) Push() {
 		return
 	}
 	c.output()
+	if c.host.late.conn == c {
+		c.host.Settle()
+	}
 }

@@ -29,6 +29,7 @@ type Host struct {
 	conns     connList // all in the table
 	burst     *Conn    // that have ackSoon
 	delayed   delayed
+	late      lateACK
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
 	timeWaits miniList
@@ -123,6 +124,7 @@ func (s *segment) length() int {
 
 // Input implements ip.Protocol.
 func (h *Host) Input(p *ip.Packet) {
+	h.Settle()
 	h.Counters.Received++
 	t, ok := wire.ParseTCP(p.Data)
 	if !ok {

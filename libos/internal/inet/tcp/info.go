@@ -88,6 +88,7 @@ type Counters struct {
 
 // Info fills in i.
 func (c *Conn) Info(i *Info) {
+	c.host.Settle()
 	r := &c.recovery
 	*i = Info{State: c.state, Timestamps: c.flags&hasStamps != 0, SACK: c.flags&hasSACK != 0, SendScale: c.sndScale,
 		ReceiveScale: c.rcvScale, MSS: c.mss, PathMTU: c.path.MTU(), SRTT: r.rtt.srtt, RTTVar: r.rtt.rttvar,

@@ -92,14 +92,53 @@ func (c *Conn) predicted(t wire.TCP) bool {
 		c.tsRecent = stamp
 	}
 	if ack != c.sndUna || wnd != c.sndWnd || len(data) == 0 {
-		e := &c.host.event
-		e.Blocks, e.Echo, e.HasEcho = nil, echo, c.flags&hasStamps != 0
-		c.acked(seq, ack, wnd, len(data) > 0, now)
+		l := lateACK{conn: c, seq: seq, ack: ack, wnd: wnd, echo: echo, at: now, data: len(data) > 0}
+		if l.data && c.canWait() {
+			c.host.late = l
+		} else {
+			l.take()
+		}
 	}
 	if len(data) > 0 {
 		c.inOrder(data, now)
 	}
 	return true
+}
+
+// lateACK is an ACK that came with data. Request and reply take turns, and then the data is what the program waits for, while the ACK
+// moves nothing: it is taken in when the program has answered, or at the next poll. Until then it is as if it had come later.
+type lateACK struct {
+	conn     *Conn
+	seq, ack wire.Seq
+	wnd      int
+	echo     uint32
+	data     bool
+	at       int64
+}
+
+// canWait tells whether nothing waits for an ACK that has come.
+func (c *Conn) canWait() bool {
+	return c.sndNxt == c.queueEnd() && c.recovery.state == stateOpen && c.flags&(wantRoom|rareDeadline) == 0 && c.sndWnd > 0
+}
+
+// take takes the ACK in.
+func (l *lateACK) take() {
+	c := l.conn
+	e := &c.host.event
+	e.Blocks, e.Echo, e.HasEcho = nil, l.echo, c.flags&hasStamps != 0
+	c.acked(l.seq, l.ack, l.wnd, l.data, l.at)
+}
+
+// Settle takes in what has been put off. It comes before anything else that is done for connections, but for sending.
+func (h *Host) Settle() {
+	c := h.late.conn
+	if c == nil {
+		return
+	}
+	c.flags |= working
+	h.late.take()
+	h.late.conn = nil
+	c.finish()
 }
 
 // acked takes in an ACK with SND.UNA <= ack <= SND.NXT. The event has the options.

@@ -129,6 +129,9 @@ func (c *Conn) sendNext(n int, now int64) bool {
 	if !c.emit(c.sndNxt, n, flags, now) {
 		return false
 	}
+	if flags&wire.PSH != 0 && c.flags&working == 0 {
+		c.host.ip.Flush() // nothing follows: on its way before the bookkeeping
+	}
 	c.sndNxt = end
 	c.recovery.onSend(end, now)
 	return true

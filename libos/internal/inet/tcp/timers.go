@@ -86,6 +86,7 @@ func (c *Conn) asked(now int64) {
 func (c *Conn) Expired(_ *timer.Timer, now int64) {
 	c.timerAt = never
 	h := c.host
+	h.Settle()
 	if now > h.ip.Now() {
 		h.ip.SetNow(now)
 	}

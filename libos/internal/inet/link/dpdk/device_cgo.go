@@ -34,6 +34,7 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/link"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/shortcall"
 )
 
 // Config says which port to open.
@@ -57,6 +58,7 @@ const txMask = C.DMTR_DPDK_TX - 1
 type Device struct {
 	port   *port
 	shim   shim
+	caller shortcall.Caller
 	info   link.Info
 	closed bool
 }
@@ -77,11 +79,16 @@ func Open(cfg *Config) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	caller, err := shortcall.New()
+	if err != nil {
+		return nil, &Error{unix.ENOMEM, "DPDK: no memory for a stack"}
+	}
 	p, err := s.open(cfg, args)
 	if err != nil {
+		caller.Close()
 		return nil, err
 	}
-	d := &Device{port: p, shim: s}
+	d := &Device{port: p, shim: s, caller: caller}
 	d.info = link.Info{Name: C.GoString(&p.name[0]), MTU: int(p.mtu), Offloads: link.Flags(p.offloads), FD: -1}
 	for i, b := range p.mac {
 		d.info.MAC[i] = byte(b)
@@ -99,7 +106,7 @@ func (d *Device) Receive(frames []link.Frame) int {
 	}
 	p := d.port
 	p.rx_max = C.uint32_t(min(len(frames), C.DMTR_DPDK_RX))
-	d.shim.burst(p)
+	d.burst()
 	n := int(p.rx_count)
 	if n > len(frames) {
 		return 0 // never; for the compiler
@@ -158,8 +165,10 @@ func (d *Device) Flush() {
 
 func (d *Device) flush() {
 	d.port.rx_max = 0
-	d.shim.burst(d.port)
+	d.burst()
 }
+
+func (d *Device) burst() { d.caller.Call(d.shim.burst, uintptr(unsafe.Pointer(d.port))) }
 
 // Counters returns the counters, which stay up to date until the next call.
 func (d *Device) Counters() *link.Counters {
@@ -181,6 +190,7 @@ func (d *Device) Close() {
 		counters := *d.Counters()
 		d.closed = true
 		d.shim.close(d.port)
+		d.caller.Close()
 		d.port = &port{}
 		*(*link.Counters)(unsafe.Pointer(&d.port.counters)) = counters
 	}
