@@ -235,6 +235,30 @@ func TestGarbagePointers(t *testing.T) {
 	}
 }
 
+// Storage that is apart is polled with every single poll, and often enough in a spin, even one that the network always ends.
+func TestDrivePollsStorage(t *testing.T) {
+	e, err := New(config.Limits{Queues: 10, Tokens: 1000, MemoryQueue: 10})
+	require.Zero(t, err)
+	t.Cleanup(e.Close)
+	net, storage := &idle{}, &idle{}
+	require.Zero(t, e.Attach(net, storage))
+	for i := range 20 {
+		e.Drive(1)
+		assert.Equal(t, i+1, storage.polls)
+	}
+	before := storage.polls
+	e.Drive(64)
+	assert.Equal(t, 84, net.polls)
+	assert.GreaterOrEqual(t, storage.polls-before, 64/storageEvery)
+	before = storage.polls
+	e.ctl.Want = 1 // ends each Drive after its first round
+	for range 64 {
+		e.Drive(64)
+	}
+	assert.Equal(t, 148, net.polls)
+	assert.Equal(t, 64/storageEvery, storage.polls-before)
+}
+
 func TestDriveStopsEarly(t *testing.T) {
 	e := newEngine(t, config.Limits{})
 	i := e.net.(*idle)

@@ -70,6 +70,7 @@ func (s *Stack) Poll(now int64) {
 // Next is when Poll has to be called again at the latest: the earliest timer, or the present if there is work left.
 // What arrives on the device may need it earlier.
 func (s *Stack) Next() int64 {
+	s.tcp.Settle() // or its timer would be waited for in vain
 	if s.busy || s.ip.Waiting() {
 		return s.ip.Now()
 	}

@@ -70,6 +70,7 @@ func (e *end) poll(now int64) bool {
 	if e.clock != nil {
 		e.clock.SetNow(now)
 	}
+	e.Settle()
 	busy := e.ip.Poll(now)
 	e.Flush()
 	e.timers.Advance(now)

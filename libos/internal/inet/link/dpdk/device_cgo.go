@@ -2,7 +2,7 @@
 //
 // The library does not depend on DPDK. Open loads libdmtr-dpdk.so, a small library in C (folder shim), which does. One
 // call of its function burst sends, receives and releases what was received before; both sides see the frames in
-// memory of C. Buffer and Send do not leave Go.
+// memory of C. Buffer and Send do not leave Go. A burst is a shortcall.
 //
 // # Call order
 //
