@@ -32,6 +32,7 @@ demo)
 test)
     need command python3 python3
     want library libdpdk libdpdk-dev
+    want command ethtool ethtool
     want command abidiff abigail-tools
     want command pkg-config pkg-config
     want command valgrind valgrind

@@ -130,8 +130,14 @@ static inline int test_on(const char *libos)
     return name != NULL && strcmp(name, libos) == 0;
 }
 
+/* Whether the library brings its own TCP/IP stack, and the kernel's is at the other end of a tap. */
+static inline int test_own_stack(void)
+{
+    return test_on("raw") || test_on("dpdk");
+}
+
 /*
- * The address at which plain sockets reach the library, and the one at which it reaches them, once it has started. On raw the
+ * The address at which plain sockets reach the library, and the one at which it reaches them, once it has started. On raw and dpdk the
  * library has the second address of a small network and the kernel the first; a queue learns its own by a connect to somewhere.
  */
 static inline uint32_t test_own_ip(void)
@@ -140,7 +146,7 @@ static inline uint32_t test_own_ip(void)
     struct sockaddr_in addr = test_address(0xc6336401, 9); /* 198.51.100.1, which is nobody's */
     socklen_t size = sizeof addr;
     int qd = 0;
-    if (!test_on("raw") || ip != 0)
+    if (!test_own_stack() || ip != 0)
         return ip != 0 ? ip : INADDR_LOOPBACK;
     if (dmtr_socket(&qd, AF_INET, SOCK_DGRAM, 0) != 0)
         return INADDR_LOOPBACK;

@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     (void)argv;
     if (argc > 1)
         return test_unprivileged();
-    if (!test_on("raw")) /* whose ports are open to all */
+    if (!test_own_stack()) /* whose ports are open to all */
         run_again("unprivileged", NULL, NULL);
     test_init();
     kinds_open(&k);

@@ -72,7 +72,7 @@ int main(void)
     dmtr_qtoken_t pending, next;
     test_init();
     CHECK(getrlimit(RLIMIT_NOFILE, &normal) == 0);
-    if (test_on("raw"))
+    if (test_own_stack())
         return none_needed();
     listener = test_listen(&addr);
     open_fd = plain_connect(&addr, 0);

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
         pid_t pid = fork_child();
         if (pid == 0)
             child();
-        CHECK_EQ(status_within(pid, test_on("raw") ? 10 * WITHIN_MS : WITHIN_MS), 0); /* the kernel has to take down the tap */
+        CHECK_EQ(status_within(pid, test_own_stack() ? 10 * WITHIN_MS : WITHIN_MS), 0); /* the kernel has to take down the tap */
     }
     return 0;
 }
