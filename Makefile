@@ -4,6 +4,7 @@
 # make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
 # make check      formatting, vet, staticcheck, file lengths
 # make install    PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=; make uninstall, with the same values, takes it away again
+# make pgo        measures where the library spends its time anew, for Go's compiler (capi/default.pgo)
 # make abi-dump   writes the ABI down anew, after a change of it that is meant; see tests/abi/abi_gate.sh
 # make clean
 
@@ -18,6 +19,7 @@ LIBOS_SELECTORS := posix dpdk lwip raw rdma spdk
 
 LIB := build/lib
 SANITIZED := $(patsubst %,build/%/lib/libdmtr.so,asan tsan race)
+PROFILED := build/profile/lib/libdmtr.so
 OBJ := build/obj
 ARCHIVES := $(LIB)/libdmtr-libos-common.a $(LIB)/libdmtr-latency.a
 SELECTORS := $(LIBOS_SELECTORS:%=$(LIB)/libdmtr-libos-%.so)
@@ -39,7 +41,7 @@ EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-so
 # Without -fno-ipa-icf gcc leaves functions that have the same code as another out of the debug information, where the ABI gate looks.
 export CGO_CFLAGS ?= -O2 -g -fno-ipa-icf -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)
 
-.PHONY: all lib apps demo test bench check install install-built uninstall abi-dump clean FORCE
+.PHONY: all lib apps demo test bench pgo check install install-built uninstall abi-dump clean FORCE
 .DELETE_ON_ERROR:
 
 all: lib apps
@@ -48,7 +50,7 @@ lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES) $(DPDK)
 
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
 # Here the plain name is the file and the SONAME the link; once installed it is the usual way round.
-$(LIB)/libdmtr.so $(SANITIZED): FORCE
+$(LIB)/libdmtr.so $(SANITIZED) $(PROFILED): FORCE
 	@mkdir -p $(@D) $(OBJ)/$(@D)
 	$(GO) build $(GO_BUILD_FLAGS) -trimpath -buildvcs=false -buildmode=c-shared -ldflags "-X runtime.godebugDefault=$(GODEBUG_DEFAULT) -extldflags '$(EXTLD)'" -o $(OBJ)/$@ ./capi
 	@cmp -s $(OBJ)/$@ $@ || install -m 755 $(OBJ)/$@ $@
@@ -59,6 +61,7 @@ build/asan/lib/libdmtr.so: GO_BUILD_FLAGS := -asan
 build/tsan/lib/libdmtr.so: CGO_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 build/tsan/lib/libdmtr.so: export CGO_LDFLAGS := -fsanitize=thread
 build/race/lib/libdmtr.so: GO_BUILD_FLAGS := -race
+$(PROFILED): GO_BUILD_FLAGS := -tags profile
 # The race detector knows the variables of Go only at low addresses, where ld.so puts this if the program is not a PIE.
 build/race/lib/libdmtr.so: EXTLD += -Wl,-Ttext-segment=0x8000000
 
@@ -96,6 +99,9 @@ bench:
 	scripts/install-deps.sh bench
 	$(MAKE) all
 	tests/bench/run.py $(BENCH_ARGS)
+
+pgo: lib $(PROFILED)
+	tests/bench/profile.py
 
 check:
 	scripts/check.sh
