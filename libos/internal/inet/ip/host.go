@@ -100,6 +100,7 @@ type Host struct {
 	epoch     uint32 // counts what makes all paths out of date
 	packet    Packet
 	protocols [256]Protocol
+	foresight Foresight // of TCP, or nil
 	counters  Counters
 
 	cfg    Config
@@ -119,6 +120,9 @@ type Host struct {
 	frames    [burst]link.Frame
 	fetched   int // of frames
 }
+
+// lead is by how many segments what TCP needs is fetched before it is needed.
+const lead = 2
 
 // burst is how many frames a Poll receives.
 const burst = 32
@@ -182,7 +186,12 @@ func (h *Host) setRoutes() abi.Errno {
 }
 
 // Register has packets of a protocol handed to p.
-func (h *Host) Register(proto uint8, p Protocol) { h.protocols[proto] = p }
+func (h *Host) Register(proto uint8, p Protocol) {
+	h.protocols[proto] = p
+	if f, ok := p.(Foresight); ok && proto == wire.ProtoTCP {
+		h.foresight = f
+	}
+}
 
 // Now is the time of the current Poll, or what SetNow has told.
 func (h *Host) Now() int64 { return h.now }
@@ -211,7 +220,13 @@ func (h *Host) Poll(now int64) (busy bool) {
 	h.Look()
 	n := h.fetched
 	h.fetched = 0
+	if n > 1 {
+		h.foresee(n)
+	}
 	for i := range h.frames[:n] {
+		if n > 1 && h.foresight != nil {
+			h.foresight.Near()
+		}
 		h.receive(&h.frames[i])
 	}
 	return h.loop.deliver() || n == burst

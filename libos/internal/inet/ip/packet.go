@@ -13,6 +13,12 @@ type Protocol interface {
 	Failed(f *Failure)
 }
 
+// Foresight is what TCP may implement as well: before a burst it is told of each segment, and then of the end.
+type Foresight interface {
+	Foresee(src, dst wire.Addr, srcPort, dstPort uint16)
+	Near()
+}
+
 // Packet is what has been received.
 type Packet struct {
 	Src, Dst wire.Addr

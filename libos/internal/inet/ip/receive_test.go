@@ -143,3 +143,46 @@ func TestBadConfig(t *testing.T) {
 		assert.NotZero(t, err, "%+v", c)
 	}
 }
+
+// seer is TCP with foresight.
+type seer struct {
+	proto
+	seen, near int
+	ports      []uint16
+	before     bool // all was foreseen before the first Input
+}
+
+func (s *seer) Input(k *Packet) {
+	if len(s.packets) == 0 {
+		s.before = s.seen == 3 && s.near == lead+1
+	}
+	s.proto.Input(k)
+}
+
+func (s *seer) Foresee(src, dst wire.Addr, srcPort, dstPort uint16) {
+	if src == peer && dst == us {
+		s.seen++
+		s.ports = append(s.ports, srcPort, dstPort)
+	}
+}
+
+func (s *seer) Near() { s.near++ }
+
+func TestForesight(t *testing.T) {
+	r := newRig(t, nil)
+	s := &seer{}
+	r.Register(wire.ProtoTCP, s)
+	segment := func(from uint16) []byte {
+		b := make([]byte, wire.TCPLen)
+		wire.TCP(b).Put(from, 80, 1, 1, wire.TCPLen, wire.ACK, 1000)
+		return frame{proto: wire.ProtoTCP, data: b}.bytes()
+	}
+	r.feed(segment(1))
+	assert.Zero(t, s.seen, "one segment is no burst")
+	s.packets = nil
+	r.feed(segment(1), frame{proto: wire.ProtoUDP, data: make([]byte, 30)}.bytes(), segment(2), frame{proto: wire.ProtoTCP, data: []byte("short")}.bytes(), segment(0xffff))
+	assert.True(t, s.before)
+	assert.Equal(t, []uint16{1, 80, 2, 80, 0xffff, 80}, s.ports)
+	assert.Equal(t, lead+5, s.near)
+	assert.Len(t, s.packets, 4)
+}

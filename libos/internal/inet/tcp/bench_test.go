@@ -3,6 +3,7 @@ package tcp
 import (
 	"fmt"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -77,6 +78,46 @@ func BenchmarkEcho(b *testing.B) {
 					i = 0
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkServe is what a server does for requests of 64 bytes that come in bursts, each on another connection: receive to pop, and
+// push to transmit. What the clients do is not in the figures of their own.
+func BenchmarkServe(b *testing.B) {
+	for _, n := range []int{1, 32, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r, cs, ss, _ := manyPairs(b, n)
+			msg := make([]byte, 64)
+			burst := min(n, 25)
+			i, done := 0, 0
+			var receive, push time.Duration
+			b.ReportAllocs()
+			for b.Loop() {
+				r.now += 2000
+				r.a.poll(r.now)
+				for _, c := range cs[i : i+burst] {
+					c.Write(msg)
+					c.Push()
+				}
+				r.a.dev.Flush()
+				start := time.Now()
+				r.b.poll(r.now)
+				popped := time.Now()
+				for _, s := range ss[i : i+burst] {
+					s.Write(msg)
+					s.Push()
+				}
+				r.b.dev.Flush()
+				push += time.Since(popped)
+				receive += popped.Sub(start)
+				if i += burst; i+burst > n {
+					i = 0
+				}
+				done += burst
+			}
+			b.ReportMetric(float64(receive)/float64(done), "ns/receive")
+			b.ReportMetric(float64(push)/float64(done), "ns/push")
 		})
 	}
 }

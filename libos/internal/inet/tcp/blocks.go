@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/libdmtr/libdmtr/runtime/cache"
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
@@ -62,6 +63,7 @@ func (b *blocks) put(p []byte) {
 	class := bits.Len(uint(len(p)-1)) - minBlockBits
 	if n := len(b.free[class]); n < keepAtLeast || n < keepPerSize>>(class+minBlockBits) {
 		b.free[class] = append(b.free[class], unsafe.Pointer(&p[0]))
+		cache.Fetch(unsafe.Pointer(&p[0]), 128) // it is the next to be written to
 		return
 	}
 	mem.Free(unsafe.Pointer(&p[0]))

@@ -30,6 +30,7 @@ type Host struct {
 	burst     *Conn    // that have ackSoon
 	delayed   delayed
 	late      lateACK
+	ahead     ahead
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
 	timeWaits miniList
