@@ -33,15 +33,6 @@ void dmtr_leave(uint64_t seq)
     dmtr_unlock();
 }
 
-/* Makes a call into the engine and returns its result. */
-#define RETURN_FROM_ENGINE(call)     \
-    do {                             \
-        uint64_t seq = dmtr_enter(); \
-        int result = (call);         \
-        dmtr_leave(seq);             \
-        return result;               \
-    } while (0)
-
 DMTR_EXPORT int dmtr_init(int argc, char *argv[])
 {
     if (argc < 0 || (argc > 0 && argv == NULL))

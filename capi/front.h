@@ -35,6 +35,15 @@ uint64_t dmtr_enter(void);
  */
 void dmtr_leave(uint64_t seq);
 
+/* Makes a call into the engine and returns its result. */
+#define RETURN_FROM_ENGINE(call)     \
+    do {                             \
+        uint64_t seq = dmtr_enter(); \
+        int result = (call);         \
+        dmtr_leave(seq);             \
+        return result;               \
+    } while (0)
+
 /* Starts the thread that makes threads for those which cannot, see own_threads.c. */
 void dmtr_start_maker(void);
 

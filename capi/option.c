@@ -10,10 +10,7 @@ DMTR_EXPORT int dmtr_set_option(int qd, int option, uint32_t value)
     ENTER_API();
     if (qd <= 0)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoSetOption(qd, option, value);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoSetOption(qd, option, value));
 }
 
 DMTR_EXPORT int dmtr_get_option(int qd, int option, uint32_t *value_out)
@@ -21,8 +18,5 @@ DMTR_EXPORT int dmtr_get_option(int qd, int option, uint32_t *value_out)
     ENTER_API();
     if (qd <= 0 || value_out == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoOption(qd, option, value_out);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoOption(qd, option, value_out));
 }

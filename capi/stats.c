@@ -12,10 +12,7 @@ DMTR_EXPORT int dmtr_counters(dmtr_counter_t *out, int room, int *count_out)
     ENTER_API();
     if (room < 0 || (out == NULL && room != 0) || count_out == NULL)
         return EINVAL;
-    uint64_t seq = dmtr_enter();
-    int rc = dmtrGoCounters(out, room, count_out);
-    dmtr_leave(seq);
-    return rc;
+    RETURN_FROM_ENGINE(dmtrGoCounters(out, room, count_out));
 }
 
 static int by_name(const void *a, const void *b)
