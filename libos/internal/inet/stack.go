@@ -64,7 +64,7 @@ func (s *Stack) Poll(now int64) {
 	s.busy = s.ip.Poll(now)
 	s.tcp.Flush()
 	s.timers.Advance(now)
-	s.ip.Flush()
+	s.dev.Flush()
 }
 
 // Next is when Poll has to be called again at the latest: the earliest timer, or the present if there is work left.
@@ -89,7 +89,7 @@ func (s *Stack) SetNow(now int64) {
 }
 
 // Flush passes on what calls on sockets have sent.
-func (s *Stack) Flush() { s.ip.Flush() }
+func (s *Stack) Flush() { s.dev.Flush() }
 
 // IP, UDP, TCP and Timers are the parts.
 func (s *Stack) IP() *ip.Host         { return s.ip }

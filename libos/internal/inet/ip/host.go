@@ -220,11 +220,12 @@ func (h *Host) Poll(now int64) (busy bool) {
 	h.Look()
 	n := h.fetched
 	h.fetched = 0
-	if n > 1 {
+	ahead := n > 1 && h.foresight != nil
+	if ahead {
 		h.foresee(n)
 	}
 	for i := range h.frames[:n] {
-		if n > 1 && h.foresight != nil {
+		if ahead {
 			h.foresight.Near()
 		}
 		h.receive(&h.frames[i])

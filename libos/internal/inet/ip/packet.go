@@ -13,9 +13,11 @@ type Protocol interface {
 	Failed(f *Failure)
 }
 
-// Foresight is what TCP may implement as well: before a burst it is told of each segment, and then of the end.
+// Foresight is what TCP may implement as well.
 type Foresight interface {
+	// Foresee tells of a segment of the burst that is about to be handed over.
 	Foresee(src, dst wire.Addr, srcPort, dstPort uint16)
+	// Near has what the next of them needs fetched; there may be none left.
 	Near()
 }
 

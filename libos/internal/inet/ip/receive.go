@@ -48,9 +48,6 @@ func (h *Host) receive(f *link.Frame) {
 
 // foresee tells TCP what will come in a burst. Nothing is checked yet but lengths: whoever lies gains nothing.
 func (h *Host) foresee(n int) {
-	if h.foresight == nil {
-		return
-	}
 	for i := range h.frames[:n] {
 		b := h.frames[i].Data
 		if len(b) < headLen+wire.TCPLen || b[14] != 0x45 || b[23] != wire.ProtoTCP {

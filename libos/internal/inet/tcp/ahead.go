@@ -8,8 +8,8 @@ import (
 )
 
 // ahead is for bursts of segments that belong to many connections, more than the processor's caches hold. While the first ones are
-// handled, what the others need is on its way. Before a burst the network layer tells of each segment (Foresee), and then of the end
-// (Foreseen).
+// handled, what the others need is on its way. Before a burst the network layer tells of each segment (Foresee), and then has them
+// fetched one by one, ahead of those it hands over (Near).
 type ahead struct {
 	keys [32]key
 	n    int
