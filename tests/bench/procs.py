@@ -25,6 +25,11 @@ class Skipped(Exception):
     """This machine lacks something; the message says what."""
 
 
+def build():
+    """Builds the programs of this folder, and tells whether that went well."""
+    return subprocess.run([ROOT / "scripts" / "cmake-build.sh", "cmake", "bench_programs"]).returncode == 0
+
+
 def raise_descriptor_limit():
     """For the connections that this process and its children hold."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -18,7 +18,7 @@ RESULT = procs.ROOT / "capi" / "default.pgo"
 
 
 def main():
-    if subprocess.run([procs.ROOT / "scripts" / "cmake-build.sh", "cmake", "bench_programs"]).returncode != 0:
+    if not procs.build():
         return 1
     memif.need_dpdk()
     shim = LIB / "libdmtr-dpdk.so"

@@ -69,7 +69,7 @@ def plot(results):
 def main():
     args = parse()
     plan = QUICK if args.quick else Plan()
-    if subprocess.run([procs.ROOT / "scripts" / "cmake-build.sh", "cmake", "bench_programs"]).returncode != 0:
+    if not procs.build():
         return 1
     procs.raise_descriptor_limit()
     OUT.mkdir(parents=True, exist_ok=True)
