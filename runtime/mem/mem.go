@@ -19,6 +19,11 @@ import (
 // Alloc is malloc: n bytes, uninitialised, or nil. The program or Free releases them.
 func Alloc(n uint64) unsafe.Pointer { return C.dmtr_mem_alloc(C.size_t(n)) }
 
+// AllocAligned is Alloc of n bytes that begin at a multiple of align, a power of two that n is a multiple of.
+func AllocAligned(align, n uint64) unsafe.Pointer {
+	return C.aligned_alloc(C.size_t(align), C.size_t(n))
+}
+
 // Realloc is realloc: on nil, p is as it was.
 func Realloc(p unsafe.Pointer, n uint64) unsafe.Pointer { return C.realloc(p, C.size_t(n)) }
 

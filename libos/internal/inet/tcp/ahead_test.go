@@ -13,11 +13,11 @@ func TestForesight(t *testing.T) {
 	from, to := addrA, addrB
 	r.b.Foresee(from, to, 1, testPort) // nobody's
 	assert.Equal(t, 1, r.b.ahead.n)
-	for range 2 * len(r.b.ahead.keys) {
+	for range 2 * len(r.b.ahead.segs) {
 		r.b.Foresee(from, to, cs[0].Local().Port, testPort)
 	}
-	assert.Equal(t, len(r.b.ahead.keys), r.b.ahead.n)
-	for range 2 * len(r.b.ahead.keys) {
+	assert.Equal(t, len(r.b.ahead.segs), r.b.ahead.n)
+	for range 2 * len(r.b.ahead.segs) {
 		r.b.Near()
 	}
 	before := k.n
@@ -27,7 +27,7 @@ func TestForesight(t *testing.T) {
 	}
 	r.settle()
 	assert.Equal(t, before+len(cs), k.n)
-	assert.Zero(t, r.b.ahead.n+r.b.ahead.at)
+	assert.Equal(t, r.b.ahead.n, r.b.ahead.near)
 
 	few, cs, _, _ := manyPairs(t, 2)
 	few.b.Foresee(from, to, cs[0].Local().Port, testPort)

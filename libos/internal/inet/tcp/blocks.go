@@ -17,6 +17,7 @@ const (
 const (
 	minBlockBits = 8
 	maxBlockBits = 26
+	cacheLine    = 64
 	// keepPerSize bounds what the free list of one size holds, in bytes; at least keepAtLeast blocks are kept.
 	keepPerSize = 1 << 20
 	keepAtLeast = 2
@@ -48,7 +49,7 @@ func (b *blocks) get(n int) []byte {
 	if l := b.free[class]; len(l) > 0 {
 		p = l[len(l)-1]
 		b.free[class] = l[:len(l)-1]
-	} else if p = mem.Alloc(uint64(size)); p == nil {
+	} else if p = mem.AllocAligned(cacheLine, uint64(size)); p == nil {
 		return nil
 	}
 	b.used += size
@@ -63,7 +64,7 @@ func (b *blocks) put(p []byte) {
 	class := bits.Len(uint(len(p)-1)) - minBlockBits
 	if n := len(b.free[class]); n < keepAtLeast || n < keepPerSize>>(class+minBlockBits) {
 		b.free[class] = append(b.free[class], unsafe.Pointer(&p[0]))
-		cache.Fetch(unsafe.Pointer(&p[0]), 128) // it is the next to be written to
+		cache.Fetch(unsafe.Pointer(&p[0]), cacheLine) // it is the next to be written to
 		return
 	}
 	mem.Free(unsafe.Pointer(&p[0]))

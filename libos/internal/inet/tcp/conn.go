@@ -42,7 +42,8 @@ const (
 //	Send:     sndUna <= acknowledged up to here | sent | sndNxt | waiting in snd | sndUna + len(snd) = FIN, if closing
 //	Receive:  in rcv, unread | rcvNxt | rcvAdv = right edge of the window that the peer was told
 type Conn struct {
-	// What every segment needs comes first, in few cache lines: with thousands of connections these are the cost.
+	// What every segment that comes needs is first, in twelve cache lines, the last of them in recovery: with thousands of connections
+	// these are the cost.
 	host               *Host
 	opts               *Options
 	handler            Handler
@@ -62,7 +63,7 @@ type Conn struct {
 	tsOffset       uint32
 	rcvMSS         uint16 // the peer's full segments, as far as seen
 	lastSize       uint16 // of a segment with data
-	sndWnd         int
+	sndWnd, maxWnd int
 	mss            int   // bytes of a full segment
 	mtu            int   // of the path, when mss was computed
 	heard          int64 // when the last segment came
@@ -92,7 +93,6 @@ type Conn struct {
 	atOnce   uint8 // segments for which quick stays
 	iss      wire.Seq
 	finSeq   wire.Seq // of the peer's FIN
-	maxWnd   int
 	peerMSS  int
 	limitMTU int       // after a black hole; 0: none
 	limitEnd int64     // of that

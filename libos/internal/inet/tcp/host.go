@@ -138,6 +138,9 @@ func (h *Host) Input(p *ip.Packet) {
 	}
 	k := keyOf(p.Dst, t.DstPort(), p.Src, t.SrcPort())
 	c := h.last
+	if (c == nil || !c.key.is(k)) && h.ahead.n > 0 {
+		c = h.ahead.find(k)
+	}
 	if c == nil || !c.key.is(k) {
 		var m *mini
 		if s := h.table.find(k); s != nil {

@@ -118,7 +118,7 @@ type lateACK struct {
 
 // canWait tells whether nothing waits for an ACK that has come.
 func (c *Conn) canWait() bool {
-	return c.sndNxt == c.queueEnd() && c.recovery.state == stateOpen && c.flags&(wantRoom|rareDeadline) == 0 && c.sndWnd > 0
+	return c.allSent() && c.flags&(wantRoom|rareDeadline) == 0 && c.sndWnd > 0
 }
 
 // take takes the ACK in.
@@ -166,11 +166,21 @@ func (c *Conn) acked(seq, ack wire.Seq, wnd int, data bool, now int64) {
 		c.sndUna = ack
 		c.progress = now
 	}
-	c.flags |= wantOutput
 	if c.sndWl1.Before(seq) || c.sndWl1 == seq && c.sndWl2.AtMost(ack) {
 		c.sndWnd, c.sndWl1, c.sndWl2 = wnd, seq, ack
 		c.maxWnd = max(c.maxWnd, wnd)
 	}
+	if c.allSent() {
+		c.arm(now)
+	} else {
+		c.flags |= wantOutput
+	}
+}
+
+// allSent tells whether there is nothing that an ACK could let leave.
+func (c *Conn) allSent() bool {
+	r := &c.recovery
+	return c.sndNxt == c.queueEnd() && r.state == stateOpen && r.board.lostSegs == 0 && c.flags&closing == 0
 }
 
 // tellRoom calls Writable if there is room for a good part of the buffer.

@@ -19,7 +19,7 @@ import (
 //
 // When the peer's window is zero and nothing is in flight, deadline() is Never: the persist timer is the caller's.
 //
-// What every segment and every ACK touches comes first in the struct and in those within, and fills six cache lines.
+// What every segment and every ACK touches comes first in the struct and in those within.
 type recovery struct {
 	config      *recoveryConfig
 	state       recoveryState

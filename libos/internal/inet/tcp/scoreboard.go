@@ -186,6 +186,7 @@ func (s *scoreboard) ack(una wire.Seq, a *arrival) {
 	s.una = una
 	if s.n == 0 {
 		s.release()
+		s.base = 0 // one segment at a time touches one record
 	}
 }
 

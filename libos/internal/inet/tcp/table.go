@@ -21,9 +21,12 @@ func newTable(s secret) table { return table{slots: make([]slot, 64), secret: s}
 func (t *table) home(k key) int { return int(t.secret.key(k, useTable)) & (len(t.slots) - 1) }
 
 // find returns the slot with the key, or nil. It is valid until the next change of the table.
-func (t *table) find(k key) *slot {
+func (t *table) find(k key) *slot { return t.from(t.home(k), k) }
+
+// from is find for who knows the home of the key.
+func (t *table) from(home int, k key) *slot {
 	mask := len(t.slots) - 1
-	for i := t.home(k); ; i = (i + 1) & mask {
+	for i := home; ; i = (i + 1) & mask {
 		s := &t.slots[i&mask]
 		if s.empty() {
 			return nil
