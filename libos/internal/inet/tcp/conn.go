@@ -50,7 +50,7 @@ type Conn struct {
 	key                key
 	flags              connFlags
 	state              State
-	agreed             wire.OptionSet // options of the SYNs that both sides have; MSS always
+	late               uint8 // behind its place in Host.late; 0: it has none
 	sndScale, rcvScale uint8
 	rcvNxt             wire.Seq
 	rcvAdv             wire.Seq
@@ -90,7 +90,8 @@ type Conn struct {
 	probes   uint8 // keepalive probes unanswered
 	persists uint8 // doublings of the persist timer
 	synTries uint8
-	atOnce   uint8 // segments for which quick stays
+	atOnce   uint8          // segments for which quick stays
+	agreed   wire.OptionSet // options of the SYNs that both sides have; MSS always
 	iss      wire.Seq
 	finSeq   wire.Seq // of the peer's FIN
 	peerMSS  int
@@ -146,8 +147,8 @@ func (c *Conn) leave() {
 	if h.last == c {
 		h.last = nil
 	}
-	if h.late.conn == c {
-		h.late.conn = nil
+	if c.late != 0 {
+		h.late.remove(c)
 	}
 	if c.prev == nil {
 		h.conns.head = c.next
@@ -323,7 +324,7 @@ func (c *Conn) Push() {
 		return
 	}
 	c.output()
-	if c.host.late.conn == c {
-		c.host.Settle()
+	if c.late != 0 {
+		c.settle()
 	}
 }

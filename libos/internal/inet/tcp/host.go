@@ -29,7 +29,7 @@ type Host struct {
 	conns     connList // all in the table
 	burst     *Conn    // that have ackSoon
 	delayed   delayed
-	late      lateACK
+	late      lateACKs
 	ahead     ahead
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
@@ -125,7 +125,6 @@ func (s *segment) length() int {
 
 // Input implements ip.Protocol.
 func (h *Host) Input(p *ip.Packet) {
-	h.Settle()
 	h.Counters.Received++
 	t, ok := wire.ParseTCP(p.Data)
 	if !ok {

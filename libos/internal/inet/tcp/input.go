@@ -11,6 +11,11 @@ const controlFlags = wire.FIN | wire.SYN | wire.RST | wire.URG | wire.ACK
 
 // input handles a segment for the connection.
 func (c *Conn) input(t wire.TCP) {
+	if c.late != 0 {
+		if c.settle(); c.flags&listed == 0 { // the handler has ended it
+			return
+		}
+	}
 	c.segsRcvd++
 	c.flags |= working
 	if c.state != Established || t.Flags()&controlFlags != wire.ACK || !c.predicted(t) {
@@ -93,9 +98,7 @@ func (c *Conn) predicted(t wire.TCP) bool {
 	}
 	if ack != c.sndUna || wnd != c.sndWnd || len(data) == 0 {
 		l := lateACK{conn: c, seq: seq, ack: ack, wnd: wnd, echo: echo, at: now, data: len(data) > 0}
-		if l.data && c.canWait() {
-			c.host.late = l
-		} else {
+		if !l.data || !c.canWait() || !c.host.late.add(&l) {
 			l.take()
 		}
 	}
@@ -103,42 +106,6 @@ func (c *Conn) predicted(t wire.TCP) bool {
 		c.inOrder(data, now)
 	}
 	return true
-}
-
-// lateACK is an ACK that came with data. Request and reply take turns, and then the data is what the program waits for, while the ACK
-// moves nothing: it is taken in when the program has answered, or at the next poll. Until then it is as if it had come later.
-type lateACK struct {
-	conn     *Conn
-	seq, ack wire.Seq
-	wnd      int
-	echo     uint32
-	data     bool
-	at       int64
-}
-
-// canWait tells whether nothing waits for an ACK that has come.
-func (c *Conn) canWait() bool {
-	return c.allSent() && c.flags&(wantRoom|rareDeadline) == 0 && c.sndWnd > 0
-}
-
-// take takes the ACK in.
-func (l *lateACK) take() {
-	c := l.conn
-	e := &c.host.event
-	e.Blocks, e.Echo, e.HasEcho = nil, l.echo, c.flags&hasStamps != 0
-	c.acked(l.seq, l.ack, l.wnd, l.data, l.at)
-}
-
-// Settle takes in what has been put off. It comes before anything else that is done for connections, but for sending.
-func (h *Host) Settle() {
-	c := h.late.conn
-	if c == nil {
-		return
-	}
-	c.flags |= working
-	h.late.take()
-	h.late.conn = nil
-	c.finish()
 }
 
 // acked takes in an ACK with SND.UNA <= ack <= SND.NXT. The event has the options.

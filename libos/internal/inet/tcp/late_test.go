@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,7 +21,7 @@ func replied(t *testing.T) (r *lab, c, s *Conn) {
 	s.Push()
 	r.now += 20_000
 	r.a.poll(r.now)
-	require.Same(t, c, r.a.late.conn)
+	require.Same(t, c, r.a.late.acks[0].conn)
 	require.NotEqual(t, c.sndNxt, c.sndUna, "taken in before its time")
 	return r, c, s
 }
@@ -33,7 +34,7 @@ func TestAckWithDataWaitsForTheAnswer(t *testing.T) {
 	frames := r.b.dev.Counters().RxFrames
 	c.Write([]byte("next"))
 	c.Push()
-	assert.Nil(t, r.a.late.conn)
+	assert.Zero(t, r.a.late.n+int(c.late))
 	assert.Equal(t, c.sndNxt-4, c.sndUna, "what was acknowledged before the answer left")
 	assert.Equal(t, 4, c.snd.len())
 	d := int64(50_000) - before.srtt // the round trip ended when the ACK came
@@ -64,7 +65,7 @@ func TestLateAckIsTakenInByWhateverComesNext(t *testing.T) {
 			acked := c.sndNxt
 			next(r, c, s)
 			assert.Equal(t, acked, c.sndUna)
-			assert.Nil(t, r.a.late.conn)
+			assert.Zero(t, r.a.late.n+int(c.late))
 			r.run(second)
 			assert.Zero(t, c.recovery.board.n)
 		})
@@ -74,7 +75,7 @@ func TestLateAckIsTakenInByWhateverComesNext(t *testing.T) {
 func TestLateAckDiesWithItsConnection(t *testing.T) {
 	r, c, _ := replied(t)
 	c.Abort()
-	assert.Nil(t, r.a.late.conn)
+	assert.Zero(t, r.a.late.n+int(c.late))
 	r.settle()
 }
 
@@ -103,3 +104,81 @@ func TestAckThatMovesSomethingDoesNotWait(t *testing.T) {
 	r.a.ip.Poll(r.now)
 	assert.Equal(t, c.sndNxt, c.sndUna)
 }
+
+// Each connection of a burst has an ACK of its own to wait; as many as there is room for.
+func TestLateAcksOfManyConnections(t *testing.T) {
+	const n = 40
+	r, cs, ss, _ := manyPairs(t, n)
+	r.run(second)
+	for i, c := range cs {
+		c.Write([]byte("request"))
+		c.Push()
+		if i%20 == 19 {
+			r.a.dev.Flush()
+			r.b.poll(r.now)
+		}
+	}
+	for _, s := range ss {
+		s.Write([]byte("reply"))
+		s.Push()
+	}
+	r.b.dev.Flush()
+	for range 2 { // bursts
+		r.a.ip.Poll(r.now)
+	}
+	l := &r.a.late
+	require.Equal(t, len(l.acks), l.n)
+	waiting := func(c *Conn) bool { return c.late != 0 }
+	assert.Equal(t, n-l.n, slices.IndexFunc(slices.Concat(cs[l.n:], cs), waiting), "the last ones were taken in at once")
+	for _, i := range []int{31, 0, 7, 30, 29} { // from the middle, and from the end
+		require.True(t, waiting(cs[i]))
+		cs[i].Write([]byte("next"))
+		cs[i].Push()
+		assert.False(t, waiting(cs[i]))
+		assert.Equal(t, cs[i].sndNxt-4, cs[i].sndUna)
+	}
+	cs[5].Abort()
+	for i, a := range l.acks[:l.n] {
+		assert.Equal(t, i+1, int(a.conn.late))
+	}
+	assert.Equal(t, len(l.acks)-6, l.n)
+	r.a.Settle()
+	for i, c := range cs {
+		assert.False(t, waiting(c))
+		if c.State() == Established && i != 31 && i != 0 && i != 7 && i != 30 && i != 29 {
+			assert.Equal(t, c.sndNxt, c.sndUna, i)
+		}
+	}
+	for _, a := range l.acks {
+		assert.Nil(t, a.conn, "kept alive")
+	}
+}
+
+// The timer is not set for what is in flight only because its ACK waits.
+func TestLateAckSetsNoTimer(t *testing.T) {
+	r, c, _ := replied(t)
+	at := c.timerAt
+	r.now += 100_000
+	r.a.ip.SetNow(r.now)
+	c.Write([]byte("next"))
+	c.Push()
+	assert.Equal(t, at, c.timerAt)
+}
+
+// A handler that ends the connection when it hears of room for more, while the next segment is at hand.
+func TestLateAckWithSegmentForTheDead(t *testing.T) {
+	r, c, s := replied(t)
+	c.SetHandler(&quitter{})
+	c.flags |= wantRoom // as after a Write that did not fit
+	s.Write([]byte("more"))
+	s.Push()
+	r.b.dev.Flush()
+	r.a.ip.Poll(r.now)
+	assert.Equal(t, Closed, c.State())
+	r.settle()
+}
+
+// quitter gives up as soon as it may go on.
+type quitter struct{ taker }
+
+func (*quitter) Writable(c *Conn) { c.Abort() }

@@ -19,7 +19,9 @@ func (c *Conn) output() {
 	if c.flags&ackNow != 0 {
 		c.emit(c.ackSeq(), 0, wire.ACK, now)
 	}
-	c.arm(now)
+	if c.late == 0 { // otherwise settle follows, when less is in flight
+		c.arm(now)
+	}
 }
 
 // queueEnd is the sequence number behind the data in the send buffer; a FIN has it.
