@@ -33,3 +33,18 @@ func TestForesight(t *testing.T) {
 	few.b.Foresee(from, to, cs[0].Local().Port, testPort)
 	assert.Zero(t, few.b.ahead.n, "not worth it")
 }
+
+// What was foreseen for a connection that the segment before has ended is for nobody.
+func TestForesightOfTheDead(t *testing.T) {
+	r, cs, ss, _ := manyPairs(t, manyConns)
+	c, s := cs[7], ss[7]
+	r.run(second)
+	c.Write([]byte("x"))
+	c.sendReset()
+	c.Push()
+	r.a.dev.Flush()
+	before := r.b.Counters.NoConnection
+	r.b.poll(r.now)
+	assert.Equal(t, Closed, s.State())
+	assert.Equal(t, before+1, r.b.Counters.NoConnection)
+}

@@ -182,3 +182,72 @@ func TestLateAckWithSegmentForTheDead(t *testing.T) {
 type quitter struct{ taker }
 
 func (*quitter) Writable(c *Conn) { c.Abort() }
+
+// asker looks at the connection while it gets data.
+type asker struct {
+	taker
+	working bool
+}
+
+func (k *asker) Received(c *Conn, p []byte) int {
+	var i Info
+	c.Info(&i)
+	k.working = c.late == 0 && c.flags&working != 0
+	return len(p)
+}
+
+func TestLateAckIsAskedForInReceived(t *testing.T) {
+	r, c, s := replied(t)
+	k := &asker{}
+	c.SetHandler(k)
+	r.settle()
+	c.Write([]byte("next"))
+	c.Push()
+	r.settle()
+	s.Write([]byte("reply"))
+	s.Push()
+	r.b.dev.Flush()
+	r.a.poll(r.now)
+	assert.True(t, k.working, "it was taken in, and Push has to wait for the end of Received")
+	assert.Equal(t, c.sndNxt, c.sndUna)
+}
+
+// What an ACK lets leave leaves with it.
+func TestAckIsFollowedByWhatWaits(t *testing.T) {
+	start := func() (*lab, *Conn, *Conn) {
+		r, cs, ss, _ := manyPairs(t, 1)
+		r.run(second)
+		return r, cs[0], ss[0]
+	}
+	answer := func(r *lab, s *Conn) {
+		s.Write([]byte("reply"))
+		s.Push()
+		r.b.dev.Flush()
+		r.a.poll(r.now)
+	}
+	t.Run("FIN", func(t *testing.T) {
+		r, c, s := start()
+		c.recovery.cc.cwnd = c.mss
+		c.Write(make([]byte, c.mss))
+		c.Push()
+		c.Shutdown()
+		require.Equal(t, c.queueEnd(), c.sndNxt, "no room for it")
+		r.a.dev.Flush()
+		r.b.poll(r.now)
+		answer(r, s)
+		assert.Equal(t, c.queueEnd()+1, c.sndNxt)
+	})
+	t.Run("lost", func(t *testing.T) { // as when a recovery turned out to be for nothing
+		r, c, s := start()
+		for range 2 {
+			r.b.poll(r.now)
+			c.Write([]byte("request"))
+			c.Push()
+			r.a.dev.Flush()
+		}
+		b := &c.recovery.board
+		b.lose(b.base+1, b.at(b.base+1))
+		answer(r, s)
+		assert.Equal(t, uint64(1), c.resent)
+	})
+}
