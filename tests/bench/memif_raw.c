@@ -2,7 +2,7 @@
  * The raw link: frames between two processes through DPDK's memif, with nothing above. What a stack over it is measured against.
  *
  *   memif_raw server SOCKET CPU                             sends every frame back
- *   memif_raw client SOCKET CPU SIZE ITERATIONS WARMUP      round trips
+ *   memif_raw client SOCKET CPU SIZE ITERATIONS WARMUP [NS] round trips, each of which lasts NS at least
  *   memif_raw sink SOCKET CPU                               counts frames
  *   memif_raw source SOCKET CPU SIZE SECONDS                sends as many as the link takes, and prints what arrived
  *
@@ -109,7 +109,7 @@ static void serve(void)
     }
 }
 
-static void measure(size_t size, size_t iterations, size_t warmup)
+static void measure(size_t size, size_t iterations, size_t warmup, uint64_t least)
 {
     uint64_t *samples = malloc(iterations * sizeof(*samples));
     char *out = malloc(size);
@@ -126,6 +126,8 @@ static void measure(size_t size, size_t iterations, size_t warmup)
         memcpy(rte_pktmbuf_mtod(m, void *), out, size);
         send_one(m);
         while (rte_eth_rx_burst(0, 0, &m, 1) == 0)
+            continue;
+        while (least != 0 && now_ns() - begin < least)
             continue;
         if (i >= warmup)
             samples[i - warmup] = now_ns() - begin;
@@ -200,7 +202,7 @@ static void flood(size_t size, double seconds)
 int main(int argc, char *argv[])
 {
     const char *what = argc > 3 ? argv[1] : "";
-    int server = strcmp(what, "server") == 0, client = strcmp(what, "client") == 0 && argc == 7, source = strcmp(what, "source") == 0 && argc == 6;
+    int server = strcmp(what, "server") == 0, client = strcmp(what, "client") == 0 && (argc == 7 || argc == 8), source = strcmp(what, "source") == 0 && argc == 6;
     if (!server && !client && !source && strcmp(what, "sink") != 0) {
         fprintf(stderr, "see the head of memif_raw.c\n");
         return 2;
@@ -211,7 +213,7 @@ int main(int argc, char *argv[])
     else
         fprintf(stderr, "listening on memif:0\n"); /* as those that serve on ports do */
     if (client)
-        measure(strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10));
+        measure(strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), argc == 8 ? strtoul(argv[7], NULL, 10) : 0);
     else if (source)
         flood(strtoul(argv[4], NULL, 10), atof(argv[5]));
     else if (server)
