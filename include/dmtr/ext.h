@@ -57,6 +57,23 @@ DMTR_EXPORT int dmtr_stop(void);
  */
 DMTR_EXPORT int dmtr_resume(void);
 
+/*
+ * Gives the memory of a push back before the push is complete: the library copies the bytes that have not been
+ * sent yet, and from then on the program may use or free the segments. The token stays, and completes as it would have;
+ * its result is the array as it was pushed, with pointers that are the program's business. Nothing happens if the push
+ * has completed, or has been given to this call before. The copy counts as the library's memory and goes with the token;
+ * dmtr_drop() and dmtr_close() do what they do for any push.
+ * Blocks only for as long as another thread is inside the library.
+ *
+ *   ENOENT   no such token
+ *   EINVAL   the token is not of a push
+ *   ENOTSUP  the push is pending, and its queue a file, which the kernel may be writing to
+ *   ENOMEM   no memory for the copy; the push goes on, and needs its memory as before
+ *   EPERM    dmtr_init() has not succeeded
+ *   EBUSY    called from a signal handler that has interrupted the library
+ */
+DMTR_EXPORT int dmtr_own(dmtr_qtoken_t qt);
+
 #ifdef __cplusplus
 }
 #endif

@@ -25,7 +25,7 @@ func Run(t *testing.T, opt Options) {
 		{"StreamFraming", streamFraming}, {"AutoFraming", autoFraming}, {"MessageLimit", messageLimit},
 		{"States", states}, {"Refused", refused}, {"Closed", closed}, {"CloseCancels", closeCancels},
 		{"DropPendingPop", dropPendingPop}, {"DropUnseenPop", dropUnseenPop}, {"DropUnseenAccept", dropUnseenAccept},
-		{"DropHalfSentPush", dropHalfSentPush}, {"Datagrams", datagrams}, {"DatagramFraming", datagramFraming},
+		{"DropHalfSentPush", dropHalfSentPush}, {"Own", own}, {"OwnGivenUp", ownGivenUp}, {"Datagrams", datagrams}, {"DatagramFraming", datagramFraming},
 		{"EmptyPush", emptyPush}, {"ManyConnections", manyConnections}, {"NoAllocations", noAllocations},
 	}
 	for _, c := range tests {

@@ -185,23 +185,92 @@ func dropUnseenAccept(t *testing.T, opt *Options) {
 
 // A push dropped half sent is sent to its end, from memory that is not the program's.
 func dropHalfSentPush(t *testing.T, opt *Options) {
-	l := Open(t, opt, nil)
-	a, b := l.Pair()
-	big := bytes.Repeat([]byte("0123456789abcdef"), 16<<20/16)
-	sga := Array(t, big[:9<<20], big[9<<20:])
+	l, a, b, big, sga := bigPair(t, opt)
 	half, whole := l.Token(l.Push(a, sga)), l.Token(l.Push(a, sga))
 	l.Drive(100)
 	require.Zero(t, l.Drop(half))
 	require.Zero(t, l.Drop(whole))
-	for i := uint32(0); i < sga.NumSegs; i++ {
-		clear(sga.Bytes(i))
-	}
+	scribble(sga)
 	after := l.Token(l.Push(a, Text(t, "after")))
 	got := l.Popped(l.Token(l.Pop(b, 0)))
 	assert.True(t, bytes.Equal(big, bytes.Join(got, nil)))
 	assert.Equal(t, "after", l.PopText(b), "the one not begun was not sent")
 	_, err := l.Wait(after)
 	assert.Zero(t, err)
+}
+
+// bigPair makes a connection and an array that is pushed to its end only when the other end pops.
+func bigPair(t *testing.T, opt *Options) (l *Lib, a, b int32, big []byte, sga *abi.SGArray) {
+	l = Open(t, opt, nil)
+	a, b = l.Pair()
+	big = bytes.Repeat([]byte("0123456789abcdef"), 16<<20/16)
+	return l, a, b, big, Array(t, big[:9<<20], nil, big[9<<20:])
+}
+
+func scribble(sga *abi.SGArray) {
+	for i := uint32(0); i < sga.NumSegs; i++ {
+		clear(sga.Bytes(i))
+	}
+}
+
+// Pushes whose memory the program has taken back, one half sent and one not begun, arrive as they were.
+func own(t *testing.T, opt *Options) {
+	l, a, b, big, sga := bigPair(t, opt)
+	small := Text(t, "small")
+	half, waits := l.Token(l.Push(a, sga)), l.Token(l.Push(a, small))
+	l.Drive(100)
+	for range 2 {
+		require.Zero(t, l.Own(half))
+		require.Zero(t, l.Own(waits))
+	}
+	scribble(sga)
+	scribble(small)
+	_, err := l.Result(half)
+	assert.Equal(t, unix.EAGAIN, err, "the token stays")
+	behind := l.Token(l.Push(a, Text(t, "behind")))
+	assert.True(t, bytes.Equal(big, bytes.Join(l.Popped(l.Token(l.Pop(b, 0))), nil)))
+	assert.Equal(t, "small", l.PopText(b))
+	assert.Equal(t, "behind", l.PopText(b))
+	for qt, want := range map[uint64]*abi.SGArray{half: sga, waits: small} {
+		require.Zero(t, l.Own(qt))
+		r, err := l.Wait(qt)
+		assert.Zero(t, err)
+		assert.Equal(t, *want, r.SGA, "the array is echoed")
+		assert.Equal(t, unix.ENOENT, l.Own(qt))
+	}
+	_, err = l.Wait(behind)
+	assert.Zero(t, err)
+	pop := l.Token(l.Pop(b, 0))
+	assert.Equal(t, unix.EINVAL, l.Own(pop))
+	assert.Equal(t, unix.ENOENT, l.Own(pop+1))
+}
+
+// To own a push changes nothing about what becomes of it when it is dropped or its queue closed.
+func ownGivenUp(t *testing.T, opt *Options) {
+	l, a, b, big, sga := bigPair(t, opt)
+	half, whole, after := l.Token(l.Push(a, sga)), l.Token(l.Push(a, sga)), l.Token(l.Push(a, Text(t, "after")))
+	l.Drive(100)
+	for _, qt := range []uint64{half, whole} {
+		require.Zero(t, l.Own(qt))
+	}
+	scribble(sga)
+	require.Zero(t, l.Drop(half))
+	require.Zero(t, l.Drop(whole))
+	assert.Equal(t, unix.ENOENT, l.Own(half))
+	assert.True(t, bytes.Equal(big, bytes.Join(l.Popped(l.Token(l.Pop(b, 0))), nil)))
+	assert.Equal(t, "after", l.PopText(b), "the one not begun was not sent")
+	_, err := l.Wait(after)
+	assert.Zero(t, err)
+
+	half, whole = l.Token(l.Push(a, sga)), l.Token(l.Push(a, sga))
+	require.Zero(t, l.Own(half))
+	require.Zero(t, l.Own(whole))
+	require.Zero(t, l.CloseQueue(a))
+	for _, qt := range []uint64{half, whole} {
+		r, err := l.Wait(qt)
+		assert.Equal(t, unix.ECANCELED, err)
+		assert.Equal(t, *sga, r.SGA)
+	}
 }
 
 func manyConnections(t *testing.T, opt *Options) {
@@ -234,8 +303,9 @@ func manyConnections(t *testing.T, opt *Options) {
 
 // noAllocations checks rule one of the data path.
 func noAllocations(t *testing.T, opt *Options) {
-	l := Open(t, opt, nil)
+	l, full, _, _, big := bigPair(t, opt)
 	a, b := l.Pair()
+	l.Token(l.Push(full, big))
 	c, addr := l.Bound(engine.KindDatagram)
 	d, err := l.Queue()
 	require.Zero(t, err)
@@ -262,6 +332,13 @@ func noAllocations(t *testing.T, opt *Options) {
 		"drop": func() {
 			qt, _ := l.Pop(b, 0)
 			l.Drive(1)
+			_ = l.Drop(qt)
+		},
+		"own": func() {
+			qt, _ := l.Push(full, large)
+			if err := l.Own(qt); err != 0 {
+				panic(err)
+			}
 			_ = l.Drop(qt)
 		},
 	} {

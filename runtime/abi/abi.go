@@ -16,6 +16,9 @@ const MaxSegs = 3
 // HeaderMagic is DMTR_HEADER_MAGIC.
 const HeaderMagic = 0x10102010
 
+// MaxFraming is how many bytes of a push on the wire are not data, at most: dmtr_header_t and the lengths.
+const MaxFraming = 12 + 4*MaxSegs
+
 // Opcode is dmtr_opcode_t.
 type Opcode uint32
 

@@ -15,6 +15,7 @@ type Op struct {
 	next, prev *Op
 	part       uint32 // of a result that was given back, see result; C does not reset it, but then Seq is new
 	detached   bool
+	block      abi.Ptr // of a push: a copy of what is to be sent, see own; 0: it is in the program's memory
 
 	// Sent is the queue's note of how far a push has come, in bytes on the wire.
 	Sent uint64
@@ -45,9 +46,11 @@ func (op *Op) Complete(err abi.Errno) {
 	if op.list != nil {
 		op.list.remove(op)
 	}
-	if op.detached {
-		mem.Free(op.SGA().Buf.Pointer())
-		return
+	if op.block != 0 {
+		op.disown()
+		if op.detached {
+			return
+		}
 	}
 	rec, ctl := op.rec, op.eng.ctl
 	rec.Err = uint32(err)
@@ -85,29 +88,6 @@ func (op *Op) Accepted(q Queue, peer *abi.SockaddrIn) {
 	}
 	*op.rec.Result.Accept() = abi.AcceptResult{QD: qd, Addr: *peer, Len: abi.SizeofSockaddrIn}
 	op.Complete(0)
-}
-
-// Detach puts a copy in the place of a pending push that is being cancelled half sent. The copy owns the rest of the
-// data, and reports to nobody. It returns nil if there is no memory.
-func (op *Op) Detach() *Op {
-	src := op.SGA()
-	block := mem.Alloc(max(src.Len(), 1))
-	if block == nil {
-		return nil
-	}
-	c := &Op{rec: &abi.Token{}, eng: op.eng, detached: true, Sent: op.Sent}
-	dst := c.SGA()
-	*dst = *src
-	dst.Buf = abi.PtrTo(block)
-	c.rec.Result.Opcode = op.Opcode()
-	at := dst.Buf
-	for i := uint32(0); i < src.NumSegs; i++ {
-		dst.Segs[i].Buf = at
-		copy(dst.Bytes(i), src.Bytes(i))
-		at += abi.Ptr(src.Segs[i].Len)
-	}
-	op.list.replace(op, c)
-	return c
 }
 
 // result is what a completed operation left behind when its token was dropped unseen.

@@ -178,6 +178,9 @@ func (e *Engine) Drop(qt uint64) abi.Errno {
 		if op.list != nil {
 			op.list.remove(op)
 		}
+		if op.block != 0 {
+			op.disown()
+		}
 		e.ctl.Seq++ // wakes a thread that waits for this very token
 	case d != nil && rec.Err == 0 && rec.Flags&abi.FlagSeen == 0:
 		e.giveBack(d.q, rec)

@@ -165,6 +165,7 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_wait_any_timeout, int, (dmtr_qresult_t *, int *, dmtr_qtoken_t *, int, uint64_t));
     PROTOTYPE(dmtr_stop, int, (void));
     PROTOTYPE(dmtr_resume, int, (void));
+    PROTOTYPE(dmtr_own, int, (dmtr_qtoken_t));
 
     PROTOTYPE(dmtr_counters, int, (dmtr_counter_t *, int, int *));
     PROTOTYPE(dmtr_dump_counters, int, (FILE *));

@@ -23,7 +23,7 @@ const (
 	// HeaderLen is the size of dmtr_header_t.
 	HeaderLen = 12
 	// MaxOverhead is what framing adds to an array at most.
-	MaxOverhead = HeaderLen + 4*abi.MaxSegs
+	MaxOverhead = abi.MaxFraming
 	// firstBlock is the most that a header alone makes the decoder allocate; more comes as bytes arrive.
 	firstBlock = 256 << 10
 )
