@@ -11,6 +11,7 @@
 package posix
 
 import (
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -27,6 +28,8 @@ import (
 const (
 	// hotMisses is how many fruitless receives in a row cool a socket down: some 100 µs of polling.
 	hotMisses = 1024
+	// othersMiss is how many of these an event of a socket that is not hot counts for.
+	othersMiss = 64
 	// lookEvery is how many polls may pass that look at hot sockets only, because those have something each time.
 	lookEvery = 8
 	maxEvents = 64
@@ -42,6 +45,8 @@ type LibOS struct {
 	spare   []int32             // unused places in watched
 	armed   int                 // entries in the epoll set
 	hot     [abi.MaxPorts]*sock // by port; nil where there is none
+	lone    [4]int32            // places + 1 of the last sockets that were the only one with an event
+	loneAt  uint32
 	tick    uint32
 	scratch []byte // abi.ScratchLen, for one receive or small send; Control.Scratch
 	pool    inbox.Pool
@@ -170,13 +175,34 @@ func (o *LibOS) look() {
 			w.p.ready(ev.Events)
 		}
 	}
-	// The only socket with an event becomes hot: the next message may well be its, too. After a sleep the next one may
-	// take as long.
+	o.crowd(n)
+	// After a sleep the next event may take as long.
 	if n == 1 && !slept {
-		if h, ok := o.watched[o.events[0].Fd].p.(handler); ok {
-			h.socket().warm()
+		o.alone(o.events[0].Fd)
+	}
+}
+
+// crowd cools hot sockets down while others have the traffic: each costs a system call a poll.
+func (o *LibOS) crowd(n int) {
+	for _, s := range o.hot {
+		if s != nil && s.port.Misses > 0 {
+			s.port.Misses += uint32(n) * othersMiss
 		}
 	}
+}
+
+// alone is told of the only socket with an event. If it was that a short time ago, it becomes hot: it is one of a few that take turns,
+// and the next message may well be its, too.
+func (o *LibOS) alone(place int32) {
+	h, ok := o.watched[place].p.(handler)
+	if !ok {
+		return
+	}
+	if slices.Contains(o.lone[:], place+1) {
+		h.socket().warm()
+	}
+	o.lone[o.loneAt%uint32(len(o.lone))] = place + 1
+	o.loneAt++
 }
 
 // watch adds a descriptor to the epoll set. Its events go to p until unwatch.
