@@ -10,3 +10,11 @@ DMTR_EXPORT int dmtr_own(dmtr_qtoken_t qt)
     ENTER_API();
     RETURN_FROM_ENGINE(dmtrGoOwn(qt));
 }
+
+DMTR_EXPORT int dmtr_watch(int *qd_out, int fd)
+{
+    ENTER_API();
+    if (qd_out == NULL || fd < 0)
+        return EINVAL;
+    RETURN_FROM_ENGINE(dmtrGoWatch(qd_out, fd));
+}

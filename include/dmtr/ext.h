@@ -74,6 +74,36 @@ DMTR_EXPORT int dmtr_resume(void);
  */
 DMTR_EXPORT int dmtr_own(dmtr_qtoken_t qt);
 
+/*
+ * Makes a queue of a descriptor of the program's, so that waits see it beside other queues: a pipe, a unix socket, a
+ * socket of the system, an eventfd, a timerfd, an epoll set; anything that epoll(7) can watch. It works on each libOS.
+ *
+ * A pop completes once the descriptor is readable, as poll(2) has it; an error and a hang-up count as readable. The
+ * result has no data: sga_buf is NULL and sga_numsegs 0. The program then reads from the descriptor, as it always does;
+ * the library never does. A pop of a descriptor that is readable, or still so, completes as soon as a wait or dmtr_poll()
+ * looks. All pops that are pending complete together; one that is dropped leaves nothing behind. There are no pushes
+ * (ENOTSUP). While the queue has no pending pop, the library does not look at the descriptor.
+ * A wait that sleeps wakes at once; one that spins, and calls that do not wait, look at such descriptors less often than
+ * at the network, some calls or microseconds later.
+ *
+ * The descriptor stays the program's: dmtr_close() does not close it. Close the queue first. If the program closes the
+ * descriptor before, pops that are pending stay so until they are dropped or the queue is closed, or fail with EBADF if the
+ * library has to watch another descriptor by the same number. Later pops give EBADF.
+ *
+ * Blocks only for as long as another thread is inside the library.
+ *
+ *   EINVAL   qd_out is NULL, fd < 0, or fd is one of the library's own
+ *   EBADF    fd is not open
+ *   ENOTSUP  fd is a file or folder, which is always readable; dmtr_open() reads files
+ *   EEXIST   there is a queue for fd
+ *   ELOOP    fd is an epoll set that is itself in too many others
+ *   EMFILE   too many queues
+ *   ENOSPC, ENOMEM  the system allows no more
+ *   EPERM    dmtr_init() has not succeeded
+ *   EBUSY    called from a signal handler that has interrupted the library
+ */
+DMTR_EXPORT int dmtr_watch(int *qd_out, int fd);
+
 #ifdef __cplusplus
 }
 #endif

@@ -52,21 +52,19 @@ func (o *LibOS) startFiles() (*files, abi.Errno) {
 	if err != 0 {
 		return nil, err
 	}
-	place, err := o.watch(fs.be.fd(), fs, unix.EPOLLIN)
+	// Poll asks the backend itself, and needs no look at the epoll set for it.
+	place, err := o.add(fs.be.fd(), fs, unix.EPOLLIN)
 	if err != 0 {
 		fs.be.close()
 		return nil, err
 	}
-	// Poll asks the backend itself, and needs no look at the epoll set for it.
-	o.armed--
 	fs.place = place
 	o.files = fs
 	return fs, 0
 }
 
 func (fs *files) close() {
-	fs.os.armed++
-	fs.os.unwatch(fs.be.fd(), fs.place)
+	fs.os.remove(fs.be.fd(), fs.place)
 	fs.be.close()
 	fs.os.files = nil
 }
@@ -105,6 +103,7 @@ func (fs *files) ready(uint32) { fs.poll() }
 
 // enter and leave give f its index.
 func (fs *files) enter(f *file) {
+	f.Forgets = true // it keeps its position instead
 	if n := len(fs.spare); n > 0 {
 		f.index = fs.spare[n-1]
 		fs.spare = fs.spare[:n-1]

@@ -32,7 +32,9 @@ const (
 	othersMiss = 64
 	// lookEvery is how many polls may pass that look at hot sockets only, because those have something each time.
 	lookEvery = 8
-	maxEvents = 64
+	// watchEvery is how many polls may pass without a look at the epoll set if it has only descriptors of the program in it.
+	watchEvery = 64
+	maxEvents  = 64
 )
 
 // LibOS is the posix libOS.
@@ -43,17 +45,19 @@ type LibOS struct {
 	events  [maxEvents]unix.EpollEvent
 	watched []watch
 	spare   []int32             // unused places in watched
-	armed   int                 // entries in the epoll set
+	armed   int                 // entries in the epoll set that need a look at each poll
 	hot     [abi.MaxPorts]*sock // by port; nil where there is none
 	lone    [4]int32            // places + 1 of the last sockets that were the only one with an event
 	loneAt  uint32
 	tick    uint32
+	looked  uint32 // tick at the last look at the epoll set
 	scratch []byte // abi.ScratchLen, for one receive or small send; Control.Scratch
 	pool    inbox.Pool
 	words   [framing.MaxOverhead]byte // framing words of the push being sent
 	iov     framing.Pieces
 	msg     msgHdr
-	slept   bool   // Arm was called since the last look at the epoll set
+	slept   bool // Arm was called since the last look at the epoll set
+	watches watches
 	files   *files // nil until a file is opened
 }
 
@@ -90,6 +94,8 @@ func (o *LibOS) Open(a *engine.Args) (engine.Queue, abi.Errno) {
 		return newUDP(o)
 	case engine.KindFile:
 		return o.openFile(a)
+	case engine.KindWatch:
+		return o.openWatch(a.FD)
 	}
 	return nil, unix.ENOTSUP
 }
@@ -134,7 +140,7 @@ func (o *LibOS) Poll() {
 	if o.eng.Completions() != seq && o.tick%lookEvery != 0 {
 		return
 	}
-	if o.armed > 0 {
+	if o.armed > 0 || o.watches.due(o) {
 		o.look()
 	}
 	if o.files != nil && o.files.pending() {
@@ -163,6 +169,9 @@ func (o *LibOS) look() {
 	n := int(r)
 	slept := o.slept
 	o.slept = false
+	if o.looked = o.tick; n == maxEvents {
+		o.looked -= watchEvery // there may be more
+	}
 	if n <= 0 {
 		if n < 0 && err != unix.EINTR {
 			panic("the epoll set: " + err.Error())
@@ -205,8 +214,22 @@ func (o *LibOS) alone(place int32) {
 	o.loneAt++
 }
 
-// watch adds a descriptor to the epoll set. Its events go to p until unwatch.
+// watch adds a descriptor to the epoll set, which is looked at in each poll then. Its events go to p until unwatch.
 func (o *LibOS) watch(fd int, p pollable, events uint32) (place int32, err abi.Errno) {
+	if place, err = o.add(fd, p, events); err == 0 {
+		o.armed++
+	}
+	return place, err
+}
+
+// unwatch takes a descriptor out of the epoll set.
+func (o *LibOS) unwatch(fd int, place int32) {
+	o.remove(fd, place)
+	o.armed--
+}
+
+// add is watch for descriptors that need no look in each poll.
+func (o *LibOS) add(fd int, p pollable, events uint32) (place int32, err abi.Errno) {
 	if n := len(o.spare); n > 0 {
 		place = o.spare[n-1]
 		o.spare = o.spare[:n-1]
@@ -214,21 +237,18 @@ func (o *LibOS) watch(fd int, p pollable, events uint32) (place int32, err abi.E
 		place = int32(len(o.watched))
 		o.watched = append(o.watched, watch{})
 	}
-	w := &o.watched[place]
-	w.p = p
-	ev := unix.EpollEvent{Events: events, Fd: place, Pad: w.gen}
-	_, _, err = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(o.epfd), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
-	o.armed++
-	if err != 0 {
+	o.watched[place].p = p
+	if err = o.control(unix.EPOLL_CTL_ADD, fd, place, events); err != 0 {
 		o.forget(place)
+	} else if old := o.watches.fds[fd]; old != nil {
+		old.lose() // without leave to touch what has the number now
 	}
 	return place, err
 }
 
-// unwatch takes a descriptor out of the epoll set. Closing it would not do if a child process has a copy.
-func (o *LibOS) unwatch(fd int, place int32) {
-	var ev unix.EpollEvent
-	_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(o.epfd), unix.EPOLL_CTL_DEL, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+// remove undoes add. Closing the descriptor would not do if a child process has a copy.
+func (o *LibOS) remove(fd int, place int32) {
+	_ = o.control(unix.EPOLL_CTL_DEL, fd, place, 0)
 	o.forget(place)
 }
 
@@ -236,5 +256,11 @@ func (o *LibOS) forget(place int32) {
 	o.watched[place].p = nil
 	o.watched[place].gen++
 	o.spare = append(o.spare, place)
-	o.armed--
+}
+
+// control is epoll_ctl(2) for what has a place in watched.
+func (o *LibOS) control(op uintptr, fd int, place int32, events uint32) abi.Errno {
+	ev := unix.EpollEvent{Events: events, Fd: place, Pad: o.watched[place].gen}
+	_, _, err := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(o.epfd), op, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	return err
 }

@@ -164,13 +164,13 @@ func (e *Engine) Queue() (int32, abi.Errno) {
 	return e.addQueue(&memQueue{limit: e.lim.MemoryQueue})
 }
 
-// Open makes a socket or opens a file.
+// Open makes a socket, opens a file, or watches a descriptor.
 func (e *Engine) Open(a *Args) (int32, abi.Errno) {
 	if !e.Room() {
 		return 0, unix.EMFILE
 	}
 	os := e.net
-	if a.Kind == KindFile {
+	if a.Kind == KindFile || a.Kind == KindWatch {
 		os = e.storage
 	}
 	q, err := os.Open(a)

@@ -29,19 +29,21 @@ const (
 	KindStream Kind = iota
 	KindDatagram
 	KindFile
+	KindWatch
 )
 
-// Args describes a queue to open. Path, Flags and Mode are for files, with the values of open(2).
+// Args describes a queue to open. Path, Flags and Mode are for files, with the values of open(2); FD is for watches.
 type Args struct {
 	Kind  Kind
 	Path  string
 	Flags int
 	Mode  uint32
+	FD    int
 }
 
 // LibOS is one kind of I/O: a leaf that the engine drives.
 type LibOS interface {
-	// Open makes an unconnected socket, or opens a file.
+	// Open makes an unconnected socket, opens a file, or watches a descriptor of the program's.
 	Open(a *Args) (Queue, abi.Errno)
 	// Poll lets pending operations go on as far as they can without waiting.
 	Poll()
@@ -105,6 +107,8 @@ type Settler interface {
 type QueueBase struct {
 	Pops   OpList // pops and accepts
 	Pushes OpList // pushes and connects
+	// Forgets says that what a pop got is gone if its token is dropped unseen; else it goes back for the next one.
+	Forgets bool
 
 	qd       int32
 	returned []result // results whose tokens were dropped unseen, for the next pops

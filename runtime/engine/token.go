@@ -190,9 +190,9 @@ func (e *Engine) Drop(qt uint64) abi.Errno {
 }
 
 // giveBack returns an unseen result to its queue: to the oldest pending pop, which has no result older than this
-// one, or to the next pop. A file keeps its position instead.
+// one, or to the next pop.
 func (e *Engine) giveBack(q Queue, rec *abi.Token) {
-	if _, file := q.(File); file || rec.Result.Opcode == abi.OpPush || rec.Result.Opcode == abi.OpConnect {
+	if q.Base().Forgets || rec.Result.Opcode == abi.OpPush || rec.Result.Opcode == abi.OpConnect {
 		return
 	}
 	settle(q)

@@ -166,6 +166,7 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_stop, int, (void));
     PROTOTYPE(dmtr_resume, int, (void));
     PROTOTYPE(dmtr_own, int, (dmtr_qtoken_t));
+    PROTOTYPE(dmtr_watch, int, (int *, int));
 
     PROTOTYPE(dmtr_counters, int, (dmtr_counter_t *, int, int *));
     PROTOTYPE(dmtr_dump_counters, int, (FILE *));

@@ -57,6 +57,7 @@ CALL(lseek, (file_qd, 0, SEEK_SET))
 CALL(poll, (&qr, done))
 CALL(drop, (pending))
 CALL(own, (pending))
+CALL(watch, (&qd_out, 0))
 CALL(wait, (&qr, pending))
 CALL(wait_any, (&qr, &out, &pending, 1))
 CALL(wait_all, (&qr, &done, 1))
@@ -70,7 +71,7 @@ static const struct call calls[] = {
     ENTRY(bind),  ENTRY(accept),      ENTRY(connect), ENTRY(open), ENTRY(open2),        ENTRY(creat),
     ENTRY(close), ENTRY(is_qd_valid), ENTRY(pop),   ENTRY(pop2),   ENTRY(lseek),        ENTRY(poll),
     ENTRY(drop),  ENTRY(wait),        ENTRY(wait_any), ENTRY(wait_all), ENTRY(wait_timeout),
-    ENTRY(wait_any_timeout), ENTRY(stop), ENTRY(resume), ENTRY(own)};
+    ENTRY(wait_any_timeout), ENTRY(stop), ENTRY(resume), ENTRY(own), ENTRY(watch)};
 
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
