@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-deps.sh demo|test|bench: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
+# install-deps.sh demo|test|bench|redis: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
 # Tools that only some tests use are asked for, too; without them those tests are skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +13,15 @@ have_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "impo
 missing=() wanted=()
 need() { "have_$1" "$2" || missing+=("$3"); }
 want() { "have_$1" "$2" || wanted+=("$3"); }
+
+redis() { # need or want: what it takes to build Redis and to run its test suite
+    "$1" header jemalloc/jemalloc.h libjemalloc-dev
+    "$1" command dpkg-source dpkg-dev
+    "$1" command patch patch
+    "$1" command pkg-config pkg-config
+    "$1" command tclsh tcl
+    "$1" command python3 python3
+}
 
 need command gcc gcc
 need command g++ g++
@@ -37,6 +46,11 @@ test)
     want command pkg-config pkg-config
     want command valgrind valgrind
     want command musl-gcc musl-tools
+    redis want
+    ;;
+redis)
+    redis need
+    want command ethtool ethtool
     ;;
 bench)
     need command python3 python3
@@ -45,7 +59,7 @@ bench)
     want library libdpdk libdpdk-dev
     ;;
 *)
-    echo "usage: $0 demo|test|bench" >&2
+    echo "usage: $0 demo|test|bench|redis" >&2
     exit 2
     ;;
 esac

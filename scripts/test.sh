@@ -2,7 +2,7 @@
 # Checks, builds and tests everything, going on after a failure. Each step leaves its exit status and, if it runs tests, a JUnit report in
 # build/test; the last line counts all tests: those of Go, plain and with the race detector, and those in C and C++, plain and with
 # AddressSanitizer (in the library, too); those that have threads also with ThreadSanitizer, which sees the C, and with the library's Go
-# under the race detector. A step that fails without a failed test counts as one.
+# under the race detector; and a part of the test suite of Redis. A step that fails without a failed test counts as one.
 set -u
 cd "$(dirname "$0")/.."
 out=$PWD/build/test
@@ -29,6 +29,17 @@ c_tests() { # name, build tree, options of cmake
         ctest --test-dir "build/$2" -j "$(nproc)" --output-on-failure --output-junit "$out/$1.xml"
 }
 
+# Redis' own suite, a part of it, on the patched Redis beside Redis as it is. Skipped if its source, or what builds it, cannot be had.
+redis() {
+    local status=0
+    redis-patches/build.sh || status=$?
+    if [ $status -eq 77 ]; then
+        echo '<testsuite><testcase classname="redis" name="build"><skipped/></testcase></testsuite>' > "$out/redis.xml"
+        return
+    fi
+    [ $status -eq 0 ] && redis-patches/test.sh --short "$out/redis.xml" posix raw
+}
+
 step build make --no-print-directory all
 step check make --no-print-directory check
 step go go_tests go
@@ -38,4 +49,5 @@ step build-sanitized make --no-print-directory build/{asan,tsan,race}/lib/libdmt
 step c-sanitized c_tests c-sanitized asan -DDMTR_SANITIZE=address
 step c-tsan c_tests c-tsan tsan -DDMTR_SANITIZE=thread "-DDMTR_TEST_ONLY=$threaded"
 step c-race c_tests c-race race -DDMTR_SANITIZE=race "-DDMTR_TEST_ONLY=$threaded"
+step redis redis
 python3 scripts/count_tests.py "$out"
