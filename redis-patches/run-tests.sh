@@ -19,7 +19,7 @@ readonly redis=$root/build/redis
 readonly work=$redis/tests/$mode
 
 host=127.0.0.1 server=$redis/dmtr/src/redis-server
-unset LD_PRELOAD DMTR_CONFIG DMTR_FRAMING
+[ -n "${REDIS_TESTS_INSIDE-}" ] || unset LD_PRELOAD DMTR_CONFIG DMTR_FRAMING
 export DMTR_LIBOS=$mode DMTR_LIB_DIR=$root/build/lib
 case $mode in
 vanilla) server=$redis/vanilla/src/redis-server ;;
@@ -28,7 +28,7 @@ selector) unset DMTR_LIBOS ;;
 raw | dpdk)
     host=198.18.0.2
     if [ "${REDIS_TESTS_INSIDE-}" != "$mode" ]; then
-        REDIS_TESTS_INSIDE=$mode exec tests/own_net.sh "$root/redis-patches/run-tests.sh" "$mode" "$@"
+        REDIS_TESTS_INSIDE=$mode exec "$root/tests/own_net.sh" "$root/redis-patches/run-tests.sh" "$mode" "$@"
     fi
     ;;
 *)
