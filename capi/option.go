@@ -5,7 +5,10 @@ package main
 */
 import "C"
 
-import "github.com/libdmtr/libdmtr/runtime/abi"
+import (
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+)
 
 //export dmtrGoSetOption
 func dmtrGoSetOption(qd, option C.int, value C.uint32_t) (rc C.int) {
@@ -25,5 +28,5 @@ func dmtrGoOption(qd, option C.int, out *C.uint32_t) (rc C.int) {
 
 // optionLayout tells whether both sides agree on the numbers of option.h.
 func optionLayout() bool {
-	return abi.OptNoDelay == C.DMTR_OPT_NODELAY && abi.OptDSCP == C.DMTR_OPT_DSCP
+	return abi.OptNoDelay == C.DMTR_OPT_NODELAY && abi.OptFraming == C.DMTR_OPT_FRAMING && uint32(config.FramingStream) == C.DMTR_FRAMING_STREAM
 }

@@ -29,8 +29,16 @@ enum dmtr_option {
     /* Time to live of packets sent, 1 to 255; of UDP sockets, too. */
     DMTR_OPT_TTL,
     /* Their Differentiated Services codepoint (RFC 2474), 0 to 63; of UDP sockets, too. */
-    DMTR_OPT_DSCP
+    DMTR_OPT_DSCP,
+    /*
+     * How arrays lie on the byte stream of a TCP socket: enum dmtr_framing. To be set before the socket is connected, or on a
+     * listener, whose connections accepted from then on have it. By default what the configuration says for the port.
+     */
+    DMTR_OPT_FRAMING
 };
+
+/* docs/configuration.md, `framing` */
+enum dmtr_framing { DMTR_FRAMING_AUTO, DMTR_FRAMING_MESSAGE, DMTR_FRAMING_STREAM };
 
 /*
  * Sets an option (enum dmtr_option) of a socket, at any time. Connections inherit those that their
@@ -40,6 +48,7 @@ enum dmtr_option {
  *   ENOENT       no such queue
  *   ENOPROTOOPT  no such option
  *   ENOTSUP      the queue is no socket, or a UDP socket, which does not have this option
+ *   EISCONN      the socket is connected, or about to be, and the option has to be set before
  *   EPERM        dmtr_init() has not succeeded
  *   EBUSY        called from a signal handler that has interrupted the library
  */

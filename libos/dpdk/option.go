@@ -8,6 +8,7 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 	"github.com/libdmtr/libdmtr/libos/internal/inet/tcp"
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 )
 
 // options are those of the connection or listener, or those it will have.
@@ -27,6 +28,8 @@ func (t *tcpSock) options() *tcp.Options {
 func (t *tcpSock) SetOption(o abi.Option, value uint32) abi.Errno {
 	opts, n := *t.options(), int64(value)
 	switch o {
+	case abi.OptFraming:
+		return t.in.SetFraming(config.Framing(value))
 	case abi.OptNoDelay:
 		opts.Nagle = value == 0
 	case abi.OptKeepalive:
@@ -58,6 +61,8 @@ func (t *tcpSock) SetOption(o abi.Option, value uint32) abi.Errno {
 func (t *tcpSock) Option(o abi.Option) (uint32, abi.Errno) {
 	opts := t.options()
 	switch o {
+	case abi.OptFraming:
+		return uint32(t.in.Mode), 0
 	case abi.OptNoDelay:
 		if opts.Nagle {
 			return 0, 0

@@ -65,7 +65,7 @@ func (t *tcpSock) Listen(backlog int) abi.Errno {
 	}
 	l.SetOptions(t.options())
 	t.in.State, t.listener = inbox.Listening, l
-	t.in.Mode = t.os.cfg.FramingFor(t.name.Port)
+	t.in.At(t.name.Port)
 	return 0
 }
 

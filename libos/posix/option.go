@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 )
 
 // sockOption names an option for setsockopt.
@@ -71,6 +72,8 @@ var keepalive = sockOption{unix.SOL_SOCKET, unix.SO_KEEPALIVE}
 func (t *tcp) SetOption(o abi.Option, value uint32) abi.Errno {
 	k, ok := tcpOptions[o]
 	switch {
+	case o == abi.OptFraming:
+		return t.in.SetFraming(config.Framing(value))
 	case !ok:
 		return t.sock.SetOption(o, value)
 	case o != abi.OptKeepalive:
@@ -86,6 +89,9 @@ func (t *tcp) SetOption(o abi.Option, value uint32) abi.Errno {
 
 // Option implements engine.Configurable.
 func (t *tcp) Option(o abi.Option) (uint32, abi.Errno) {
+	if o == abi.OptFraming {
+		return uint32(t.in.Mode), 0
+	}
 	k, ok := tcpOptions[o]
 	if !ok {
 		return t.sock.Option(o)

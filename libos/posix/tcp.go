@@ -48,7 +48,7 @@ func (t *tcp) Listen(backlog int) abi.Errno {
 	}
 	t.in.State = inbox.Listening
 	if name, err := t.Name(); err == 0 {
-		t.in.Mode = t.os.cfg.FramingFor(name.Number())
+		t.in.At(name.Number())
 	}
 	t.arm()
 	return 0

@@ -12,4 +12,5 @@ const (
 	OptUserTimeout
 	OptTTL
 	OptDSCP
+	OptFraming
 )

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 )
 
 // Configurable is a Socket with options. It is given values in range only. ENOTSUP: it does not have this option.
@@ -21,6 +22,7 @@ var optionRange = [...]struct{ least, most uint32 }{
 	abi.OptUserTimeout:  {0, 86_400_000},
 	abi.OptTTL:          {1, 255},
 	abi.OptDSCP:         {0, 63},
+	abi.OptFraming:      {uint32(config.FramingAuto), uint32(config.FramingStream)},
 }
 
 func (e *Engine) configurable(qd int32, o abi.Option) (Configurable, abi.Errno) {

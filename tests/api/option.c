@@ -29,7 +29,7 @@ static uint32_t get(int qd, int option)
 static void test_errors(const struct kinds *k)
 {
     uint32_t value = 7;
-    const int no_options[] = {0, -1, DMTR_OPT_DSCP + 1, INT_MAX, INT_MIN};
+    const int no_options[] = {0, -1, DMTR_OPT_FRAMING + 1, INT_MAX, INT_MIN};
     CHECK_BAD_QDS(k, dmtr_set_option(qd, DMTR_OPT_TTL, 64));
     CHECK_BAD_QDS(k, dmtr_get_option(qd, DMTR_OPT_TTL, &value));
     CHECK_ERR(dmtr_get_option(k->tcp, DMTR_OPT_TTL, NULL), EINVAL);

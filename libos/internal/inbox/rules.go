@@ -52,9 +52,25 @@ func (s *Stream) MayConnect() abi.Errno {
 	return 0
 }
 
-// Toward settles the framing of a connection made to a port.
+// SetFraming is for the program's choice.
+func (s *Stream) SetFraming(f config.Framing) abi.Errno {
+	if s.State == Connecting || s.State == Connected {
+		return unix.EISCONN
+	}
+	s.Mode, s.own = f, true
+	return 0
+}
+
+// At settles the framing of connections accepted at a port, unless the program has.
+func (s *Stream) At(port uint16) {
+	if !s.own {
+		s.Mode = s.q.Pool.Config.FramingFor(port)
+	}
+}
+
+// Toward is At for a connection made to a port.
 func (s *Stream) Toward(port uint16) {
-	s.Mode = s.q.Pool.Config.FramingFor(port)
+	s.At(port)
 	s.preferMessages()
 }
 

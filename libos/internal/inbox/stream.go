@@ -15,6 +15,7 @@ type Stream struct {
 	Mode  config.Framing
 	Ended abi.Errno // why nothing more can be received; 0 as long as something can
 
+	own     bool // the program has chosen Mode
 	q       *Queue
 	dec     framing.Decoder // message mode: the message under way
 	prefix  [3]byte         // auto mode: bytes that may be the beginning of the magic
