@@ -14,9 +14,10 @@ import figures
 import goodput
 import memif
 import procs
+import redisbench
 import table
 
-FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES
+FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES + redisbench.FIGURES
 
 OUT = procs.ROOT / "build" / "bench"
 
