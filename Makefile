@@ -105,6 +105,7 @@ redis: lib
 test-redis: redis
 	redis-patches/test.sh build/redis/tests.xml
 	for check in clients kill together; do redis-patches/checks/$$check.py || exit 1; done
+
 bench-redis: redis
 	scripts/install-deps.sh bench
 	$(MAKE) all
