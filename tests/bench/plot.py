@@ -16,9 +16,6 @@ def medians(rounds):
 
 
 def draw_rtt(axes, title, series):
-    if not series:
-        axes.set_axis_off()
-        return
     for name, rounds in series.items():
         axes.plot(PERCENTILES, medians(rounds), marker="o", label=name)
     axes.set(title=title, ylabel="round trip, µs", yscale="log")
@@ -46,16 +43,44 @@ def draw_bars(axes, lines):
     axes.set(title="share of the bar used", xlabel="1 = the bar")
 
 
+def draw_redis(axes, lines):
+    """Requests of Redis on libdmtr, in those of vanilla Redis."""
+    names = [line["figure"].replace("Redis ", "") for line in lines]
+    bars = axes.barh(names, [line["ratio"] for line in lines], color=["tab:blue" if "posix" in name else "tab:orange" for name in names])
+    axes.bar_label(bars, [f" {line['ours']:,.0f} / s" for line in lines], fontsize=8)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.margins(x=0.2)
+    axes.invert_yaxis()
+    axes.set(title="Redis on libdmtr against Debian's over loopback", xlabel="1 = Debian's redis-server in the same run")
+
+
+def panels(raw, lines):
+    """What there is to draw: functions of axes."""
+    echo = raw.get("echo_rtt", {})
+    for title, series in (("TCP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("tcp")}),
+                          ("UDP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("udp")}),
+                          ("TCP echo with idle connections", raw.get("idle_connections", {}))):
+        if series:
+            yield lambda axes, title=title, series=series: draw_rtt(axes, title, series)
+    redis = [line for line in lines if line["figure"].startswith("Redis") and line["unit"] == "requests/s"]
+    if redis:
+        yield lambda axes: draw_redis(axes, redis)
+    if any(line["verdict"] for line in lines):
+        yield lambda axes: draw_bars(axes, lines)
+
+
 def main():
     with open(sys.argv[1]) as file:
         results = json.load(file)
-    raw = results["raw"]
-    figure, axes = plt.subplots(2, 2, figsize=(14, 10))
-    echo = raw.get("echo_rtt", {})
-    draw_rtt(axes[0][0], "TCP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("tcp")})
-    draw_rtt(axes[0][1], "UDP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("udp")})
-    draw_rtt(axes[1][0], "TCP echo with idle connections", raw.get("idle_connections", {}))
-    draw_bars(axes[1][1], results["lines"])
+    drawn = list(panels(results["raw"], results["lines"]))
+    columns = min(2, len(drawn))
+    rows = (len(drawn) + columns - 1) // columns
+    figure, axes = plt.subplots(rows, columns, figsize=(7 * columns, 5 * rows), squeeze=False)
+    for each in axes.flat:
+        each.set_axis_off()
+    for each, draw in zip(axes.flat, drawn):
+        each.set_axis_on()
+        draw(each)
     figure.tight_layout()
     figure.savefig(sys.argv[2], dpi=110)
 
