@@ -137,15 +137,12 @@ func (h *Host) Input(p *ip.Packet) {
 	}
 	k := keyOf(p.Dst, t.DstPort(), p.Src, t.SrcPort())
 	c := h.last
-	if (c == nil || !c.key.is(k)) && h.ahead.n > 0 {
-		c = h.ahead.find(k)
-	}
 	if c == nil || !c.key.is(k) {
 		var m *mini
-		if s := h.table.find(k); s != nil {
-			c, m = s.conn, s.mini
-		} else {
-			c = nil
+		if c = h.ahead.find(k); c == nil {
+			if s := h.table.find(k); s != nil {
+				c, m = s.conn, s.mini
+			}
 		}
 		if c == nil {
 			h.inputOther(t, k, m, p.Group)
