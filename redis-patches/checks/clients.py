@@ -5,6 +5,8 @@ import hashlib
 import os
 import random
 import resource
+import socket
+import struct
 import sys
 import tempfile
 import time
@@ -56,7 +58,7 @@ def gone(port, c):
         else: # blocked
             k.send("BLPOP", "nothing", 0)
         if i % 2: # with a reset
-            k.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0") # SO_LINGER of 0 s
+            k.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         k.close()
     wait_for(lambda: "connected_clients:1\r\n" in c.do("INFO", "clients").decode())
     assert c.do("EXISTS", "half") == 0

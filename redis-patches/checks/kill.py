@@ -34,7 +34,6 @@ def value(c, key):
 
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    total = 0
     with tempfile.TemporaryDirectory() as folder, Server(folder, *OPTIONS) as server:
         acknowledged = {f"key{i}": 0 for i in range(WRITERS)}
         for r in range(rounds):
@@ -42,7 +41,6 @@ def main():
             for key, n in acknowledged.items():
                 have = value(c, key)
                 assert n <= have <= n + 1, f"round {r}: {key} is {have}, {n} was acknowledged"
-                total += have - acknowledged[key]
                 acknowledged[key] = have
             before = sum(acknowledged.values())
             stop = threading.Event()

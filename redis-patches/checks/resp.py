@@ -66,28 +66,29 @@ class Error(str):
 
 
 class Server:
-    """A redis-server with the options given, until the end of the with block."""
+    """A redis-server with the options given, until the end of the with block. env is its whole environment."""
 
     def __init__(self, folder, *options, binary=None, env=None, under=()):
         self.port = free_port()
         self.folder = folder
         self.command = [*under, str(binary or REDIS / "dmtr" / "src" / "redis-server"), "--port", str(self.port), "--dir", str(folder), *options]
-        self.env = {**os.environ, "LD_LIBRARY_PATH": str(ROOT / "build" / "lib"), **(env or {})}
+        self.env = env or {**os.environ, "LD_LIBRARY_PATH": str(ROOT / "build" / "lib")}
         self.log = Path(folder) / "log"
 
-    def start(self, within=30):
+    def run(self, within=30):
+        """Starts it, and returns when it accepts connections."""
         with open(self.log, "ab") as log:
+            before = log.tell()
             self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log)
         end = time.monotonic() + within
-        while True:
-            try:
-                c = Client(self.port)
-                if c.do("PING") == b"PONG":
-                    return c
-            except (ConnectionError, OSError):
-                pass
-            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text(errors="replace")[-2000:]
+        while b"Ready to accept connections" not in (said := self.log.read_bytes()[before:]):
+            assert self.process.poll() is None and time.monotonic() < end, said[-2000:].decode(errors="replace")
             time.sleep(0.02)
+
+    def start(self, within=30):
+        """run, and a connection."""
+        self.run(within)
+        return Client(self.port)
 
     def kill(self):
         self.process.kill()

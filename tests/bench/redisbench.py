@@ -2,11 +2,10 @@
 client is on libdmtr, too, the patched one with --dmtr."""
 import csv
 import io
-import signal
-import socket
 import subprocess
+import sys
 import tempfile
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from figures import interleaved
@@ -14,7 +13,9 @@ from memif import ADDRESS, link, need_dpdk
 from procs import CLIENT_CPU, LIMIT, ROOT, SERVER_CPU, Failed, Skipped, environment
 from table import compare
 
-REDIS = ROOT / "build" / "redis"
+sys.path.append(str(ROOT / "redis-patches" / "checks"))
+from resp import REDIS, Server  # noqa: E402
+
 DMTR, DEBIAN = REDIS / "dmtr" / "src", REDIS / "debian" / "usr" / "bin"
 
 
@@ -33,42 +34,22 @@ def settings(binaries, **dmtr):
     return env
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+@contextmanager
+def redis_server(binaries, **dmtr):
+    """A redis-server pinned to its CPU."""
+    with tempfile.TemporaryDirectory() as folder, Server(folder, "--save", "", "--bind", "*", "--protected-mode", "no",
+                                                         binary=binaries / "redis-server", env=settings(binaries, **dmtr),
+                                                         under=("taskset", "-c", str(SERVER_CPU))) as server:
+        try:
+            server.run()
+        except AssertionError as e:
+            raise Failed(f"redis-server did not start: {e}") from None
+        yield server
 
 
-class RedisServer:
-    """A redis-server pinned to its CPU, while in the with block."""
-
-    def __init__(self, binaries, **dmtr):
-        self.port = free_port()
-        self.env = settings(binaries, **dmtr)
-        self.argv = ["taskset", "-c", str(SERVER_CPU), str(binaries / "redis-server"), "--port", str(self.port), "--save", "", "--bind", "*",
-                     "--protected-mode", "no"]
-
-    def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.log = Path(self.folder.name) / "log"
-        self.process = subprocess.Popen([*self.argv, "--dir", self.folder.name, "--logfile", str(self.log)], env=self.env)
-        end = time.monotonic() + 20
-        while not self.log.exists() or "Ready to accept connections" not in self.log.read_text():
-            if self.process.poll() is not None or time.monotonic() > end:
-                said = self.log.read_text()[-500:] if self.log.exists() else ""
-                self.__exit__()
-                raise Failed(f"redis-server did not start: {said}")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.folder.cleanup()
-
-    def resident_kib(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0])
+def resident_kib(server):
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
 
 
 def benchmark(binaries, port, *args, host="127.0.0.1", **dmtr):
@@ -86,12 +67,12 @@ def benchmark(binaries, port, *args, host="127.0.0.1", **dmtr):
 
 
 def measured(binaries, *args, client=DEBIAN, wait=None):
-    with RedisServer(binaries, **({"wait": wait} if binaries == DMTR else {})) as server:
+    with redis_server(binaries, **({"wait": wait} if binaries == DMTR else {})) as server:
         return benchmark(client, server.port, *args, **({"wait": wait} if client == DMTR else {}))
 
 
 def measured_memif(*args):
-    with link() as place, RedisServer(DMTR, wait="spin", config=place / "server") as server:
+    with link() as place, redis_server(DMTR, wait="spin", config=place / "server") as server:
         return benchmark(DMTR, server.port, *args, host=ADDRESS, wait="spin", config=place / "client")
 
 
@@ -107,13 +88,13 @@ def redis_posix(plan):
     """Redis on posix, unmodified clients: 50 of them, and 50 that pipeline 16 requests."""
     need_redis()
     n, lines, all_raw = 4 * plan.iterations, [], {}
-    for title, more, bar in (("50 clients", (), 1), ("50 clients, -P 16", ("-P", 16), 1)):
+    for title, more in (("50 clients", ()), ("50 clients, -P 16", ("-P", 16))):
         k = n * (4 if more else 1)
         raw = interleaved(plan, plan.few_rounds, {
             "dmtr": lambda: measured(DMTR, "-n", k, *more),
             "vanilla": lambda: measured(DEBIAN, "-n", k, *more),
         })
-        lines += lines_of(f"Redis on posix, {title}", raw["dmtr"], raw["vanilla"], bar)
+        lines += lines_of(f"Redis on posix, {title}", raw["dmtr"], raw["vanilla"], 1)
         all_raw[title] = raw
     return lines, all_raw
 
@@ -150,9 +131,9 @@ def redis_memory(plan):
     need_redis()
 
     def after(binaries):
-        with RedisServer(binaries) as server:
+        with redis_server(binaries) as server:
             benchmark(DEBIAN, server.port, "-n", 100 * plan.iterations, "-P", 64, "-r", 100_000)
-            return server.resident_kib()
+            return resident_kib(server)
     raw = interleaved(plan, 2, {"dmtr": lambda: after(DMTR), "vanilla": lambda: after(DEBIAN)})
     return [compare(f"Redis on posix, resident after {200 * plan.iterations / 1e6:.0f} million requests", "KiB", raw["dmtr"], raw["vanilla"],
                     bar=1.05)], raw
