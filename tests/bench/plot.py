@@ -73,8 +73,8 @@ def main():
     with open(sys.argv[1]) as file:
         results = json.load(file)
     drawn = list(panels(results["raw"], results["lines"]))
-    columns = min(2, len(drawn))
-    rows = (len(drawn) + columns - 1) // columns
+    columns = 2 if len(drawn) > 1 else 1
+    rows = max(1, (len(drawn) + columns - 1) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(7 * columns, 5 * rows), squeeze=False)
     for each in axes.flat:
         each.set_axis_off()
