@@ -60,6 +60,7 @@ int main(int argc, char **argv)
         kind = argv[1];
         storm_begin(1);
         storm->calm = 1;
+        storm->busy = timer_of(kind) == ITIMER_PROF;
         storm_processes(kind, test_scaled(timer_of(kind) == ITIMER_PROF ? 400 : 10000));
         return 0;
     }

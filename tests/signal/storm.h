@@ -49,6 +49,7 @@ static struct storm {
     uint64_t signals, goal, echoed;
     int over;
     int calm; /* nobody signals from outside */
+    int busy; /* signals come by processor time, so they find nobody asleep */
     struct sockaddr_in addr;
     struct mishap mishap;
     struct party parties[2];
@@ -291,10 +292,21 @@ static dmtr_qtoken_t took_mail(struct party *p, const dmtr_qresult_t *qr)
     return q_start_pop(p->mail);
 }
 
+/* Whether signals have found the parties wherever they can. */
+static int hit_everywhere(void)
+{
+    const struct party *p = storm->parties;
+    return p[0].inside + p[1].inside > 0 && p[0].outside + p[1].outside > 0 &&
+           (storm->busy || !wait_mode_is("block") || p[0].asleep + p[1].asleep > 0);
+}
+
+/* A place that is rarely hit may take more signals than were asked for; report() tells if one is not hit at all. */
 static int goal_reached(void)
 {
+    enum { PATIENCE = 20 };
+    uint64_t signals = __atomic_load_n(&storm->signals, __ATOMIC_RELAXED);
     check_no_mishap(&storm->mishap, "signal/storm.h");
-    return __atomic_load_n(&storm->signals, __ATOMIC_RELAXED) >= storm->goal;
+    return signals >= storm->goal && (hit_everywhere() || signals >= PATIENCE * storm->goal);
 }
 
 /* ---- TCP ---- */
@@ -395,8 +407,7 @@ static inline void tcp_server(struct party *p)
 static void kill_at_random(void)
 {
     prctl(PR_SET_TIMERSLACK, 1);
-    while (!storm->calm && !__atomic_load_n(&storm->over, __ATOMIC_RELAXED) &&
-           __atomic_load_n(&storm->signals, __ATOMIC_RELAXED) < storm->goal) {
+    while (!storm->calm && !__atomic_load_n(&storm->over, __ATOMIC_RELAXED) && !goal_reached()) {
         struct party *p = &storm->parties[any(2)];
         pid_t pid = __atomic_load_n(&p->pid, __ATOMIC_ACQUIRE);
         if (pid != 0 && any(2) == 0)
@@ -420,10 +431,7 @@ static void report(const char *name, uint64_t from_us)
            (unsigned long long)inside, (unsigned long long)outside, (unsigned long long)asleep, (unsigned long long)storm->echoed);
     check_no_mishap(&storm->mishap, "signal/storm.h");
     CHECK(storm->signals >= storm->goal);
-    CHECK(inside > 0);
-    CHECK(outside > 0);
-    if (wait_mode_is("block"))
-        CHECK(asleep > 0);
+    CHECK(hit_everywhere());
 }
 
 static void storm_begin(uint64_t goal)
