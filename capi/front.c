@@ -236,13 +236,14 @@ const uint32_t dmtr_shared_layout[] = {
     offsetof(struct dmtr_token, flags), offsetof(struct dmtr_token, result),
     sizeof(struct dmtr_control), offsetof(struct dmtr_control, want), offsetof(struct dmtr_control, spin_ns), offsetof(struct dmtr_control, forked), offsetof(struct dmtr_control, polls),
     offsetof(struct dmtr_control, ready), offsetof(struct dmtr_control, free), offsetof(struct dmtr_control, num_fds),
-    offsetof(struct dmtr_control, ports), offsetof(struct dmtr_control, scratch),
+    offsetof(struct dmtr_control, port), offsetof(struct dmtr_control, scratch), offsetof(struct dmtr_control, order),
+    sizeof(struct dmtr_order), offsetof(struct dmtr_order, place), offsetof(struct dmtr_order, events), MAX_EVENTS,
     offsetof(struct dmtr_control, chunks), offsetof(struct dmtr_control, hints),
     sizeof(struct dmtr_port), offsetof(struct dmtr_port, address),
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),
     TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE, FLAG_OWNED, FLAG_BYTES, FLAG_SEEN, FLAG_PARKED,
-    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, PORT_POP, MAX_PORTS, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS, QD_INDEX_BITS,
+    PORT_MESSAGE, PORT_DATAGRAM, PORT_CONNECTED, PORT_POP, SCRATCH_LEN, MAX_WAIT_FDS, MAX_CHUNKS, INDEX_BITS, QD_INDEX_BITS,
     WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK, DMTR_SGARRAY_MAXSIZE, DMTR_HEADER_MAGIC, TOKEN_NONE,
 };
 const uint32_t dmtr_shared_count = sizeof dmtr_shared_layout / sizeof dmtr_shared_layout[0];

@@ -26,13 +26,7 @@ enum {
     HEADER = 16        /* dmtr_header_t and the length of the only segment */
 };
 
-static struct dmtr_port *port_of(int qd)
-{
-    for (int i = 0; i < MAX_PORTS; i++)
-        if (dmtr_ctl->ports[i].qd == qd)
-            return &dmtr_ctl->ports[i];
-    return NULL;
-}
+static struct dmtr_port *port_of(int qd) { return dmtr_ctl->port.qd == qd ? &dmtr_ctl->port : NULL; }
 
 /* Writes an array of one segment as it is on the wire, and returns its length. */
 static size_t encode(unsigned char *out, const dmtr_sgaseg_t *seg, int message)
@@ -93,13 +87,29 @@ int hot_pop(dmtr_qtoken_t *qt_out, int qd)
     return 1;
 }
 
-int hot_ready(void)
+/* Whether Go must find out first which socket's data are the oldest; see abi.Order. */
+static int disordered(void)
 {
-    for (int i = 0; i < MAX_PORTS; i++)
-        if (dmtr_ctl->ports[i].pop != TOKEN_NONE)
-            return 1;
+    struct dmtr_order *o = &dmtr_ctl->order;
+    if (o->away == 0)
+        return 0;
+    uint64_t now = __builtin_ia32_rdtsc();
+    if (now - o->polled > o->away || o->num_events != 0)
+        return 1;
+    o->polled = now;
     return 0;
 }
+
+/* Takes what the epoll set has, but for the hot socket's event if that is all. */
+static void take_events(void)
+{
+    struct dmtr_order *o = &dmtr_ctl->order;
+    long n = sys_call(SYS_epoll_pwait, o->epfd, (long)o->events, MAX_EVENTS, 0, 0, 0);
+    if (n > 0 && !(n == 1 && o->events[0].data.fd == o->place))
+        o->num_events = (uint32_t)n;
+}
+
+int hot_ready(void) { return dmtr_ctl->port.pop != TOKEN_NONE && !disordered(); }
 
 /* Whether n bytes are one message of one segment from beginning to end. */
 static int is_message(const unsigned char *in, size_t n)
@@ -140,9 +150,9 @@ static int give(struct dmtr_port *p, size_t n)
     return 1;
 }
 
-static int receive(int index)
+int hot_receive(void)
 {
-    struct dmtr_port *p = &dmtr_ctl->ports[index];
+    struct dmtr_port *p = &dmtr_ctl->port;
     size_t want = p->flags & (PORT_DATAGRAM | PORT_MESSAGE) ? SCRATCH_LEN : p->want;
     int addressed = (p->flags & (PORT_DATAGRAM | PORT_CONNECTED)) == PORT_DATAGRAM;
     socklen_t size = sizeof p->address;
@@ -152,16 +162,9 @@ static int receive(int index)
         p->misses++;
         return 0;
     }
+    if (dmtr_ctl->order.away != 0)
+        take_events();
     if (n <= 0 || !give(p, (size_t)n))
-        dmtrGoGot(index, n);
+        dmtrGoGot(n);
     return 1;
-}
-
-int hot_receive(void)
-{
-    int progress = 0;
-    for (int i = 0; i < MAX_PORTS; i++)
-        if (dmtr_ctl->ports[i].pop != TOKEN_NONE)
-            progress |= receive(i);
-    return progress;
 }

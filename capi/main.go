@@ -49,10 +49,7 @@ func guard(rc *C.int) {
 	if eng != nil {
 		ctl := eng.Control()
 		ctl.Broken = 1
-		ctl.Ports = [abi.MaxPorts]abi.Port{}
-		for i := range ctl.Ports {
-			ctl.Ports[i].Pop = abi.None
-		}
+		ctl.Port = abi.Port{Pop: abi.None}
 		eng = nil
 	}
 }
@@ -81,7 +78,8 @@ func checkLayout() bool {
 		unsafe.Offsetof(t.Flags), unsafe.Offsetof(t.Result),
 		unsafe.Sizeof(c), unsafe.Offsetof(c.Want), unsafe.Offsetof(c.SpinNs), unsafe.Offsetof(c.Forked), unsafe.Offsetof(c.Polls),
 		unsafe.Offsetof(c.Ready), unsafe.Offsetof(c.Free), unsafe.Offsetof(c.NumFds),
-		unsafe.Offsetof(c.Ports), unsafe.Offsetof(c.Scratch),
+		unsafe.Offsetof(c.Port), unsafe.Offsetof(c.Scratch), unsafe.Offsetof(c.Order),
+		unsafe.Sizeof(c.Order), unsafe.Offsetof(c.Order.Place), unsafe.Offsetof(c.Order.Events), abi.MaxEvents,
 		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints),
 		unsafe.Sizeof(p), unsafe.Offsetof(p.Address),
 		unsafe.Sizeof(s), unsafe.Offsetof(s.Addr), unsafe.Sizeof(r),
@@ -89,7 +87,7 @@ func checkLayout() bool {
 		uintptr(abi.TokenFree), uintptr(abi.TokenPending), uintptr(abi.TokenDone),
 		uintptr(abi.FlagOwned), uintptr(abi.FlagBytes), uintptr(abi.FlagSeen), uintptr(abi.FlagParked),
 		uintptr(abi.PortMessage), uintptr(abi.PortDatagram), uintptr(abi.PortConnected), uintptr(abi.PortPop),
-		abi.MaxPorts, abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits, abi.QDIndexBits,
+		abi.ScratchLen, abi.MaxWaitFds, abi.MaxChunks, abi.IndexBits, abi.QDIndexBits,
 		uintptr(config.WaitAdaptive), uintptr(config.WaitSpin), uintptr(config.WaitBlock),
 		abi.MaxSegs, abi.HeaderMagic, uintptr(abi.None),
 	}
@@ -284,9 +282,9 @@ func dmtrGoDrive(rounds C.int) (rc C.int) {
 }
 
 //export dmtrGoGot
-func dmtrGoGot(port C.int, n C.int64_t) (rc C.int) {
+func dmtrGoGot(n C.int64_t) (rc C.int) {
 	defer guard(&rc)
-	eng.Got(int(port), int(n))
+	eng.Got(int(n))
 	return 0
 }
 

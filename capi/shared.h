@@ -7,6 +7,7 @@
 
 #include <dmtr/types.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #define DMTR_HIDDEN __attribute__((visibility("hidden")))
 
@@ -45,7 +46,7 @@ struct dmtr_list {
     uint32_t head, tail, count;
 };
 
-enum { MAX_PORTS = 2, SCRATCH_LEN = 64 << 10 };
+enum { SCRATCH_LEN = 64 << 10 };
 
 enum { PORT_MESSAGE = 1, PORT_DATAGRAM = 2, PORT_CONNECTED = 4, PORT_POP = 8 };
 
@@ -58,6 +59,17 @@ struct dmtr_port {
     uint32_t misses;
     uint32_t flags;
     struct sockaddr_in address;
+};
+
+enum { MAX_EVENTS = 64 };
+
+struct dmtr_order {
+    uint64_t away;
+    uint64_t polled;
+    int32_t epfd;
+    int32_t place;
+    uint32_t num_events;
+    struct epoll_event events[MAX_EVENTS];
 };
 
 enum { WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK };
@@ -75,8 +87,9 @@ struct dmtr_control {
     struct dmtr_list ready, parked, free;
     uint32_t num_fds;
     int32_t fds[MAX_WAIT_FDS];
-    struct dmtr_port ports[MAX_PORTS];
+    struct dmtr_port port;
     unsigned char *scratch;
+    struct dmtr_order order;
     uint64_t max_message;
     uint32_t max_pop;
     struct dmtr_token *chunks[MAX_CHUNKS];

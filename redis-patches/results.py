@@ -4,8 +4,6 @@
 results.py list LOG                 prints a line for each test of a log: status, unit, name
 results.py compare XML BASE LIST... prints what differs from BASE, writes a JUnit report, and fails if a test that is ok in BASE is
                                     not in a LIST. A test that has failed in both counts as skipped, and so does a LIST that is not there.
-results.py failed BASE LIST         prints the units with such tests
-results.py merge LIST NEW           prints LIST with the units that NEW has from there
 """
 import collections
 import os
@@ -61,15 +59,6 @@ def main():
     if sys.argv[1] == "list":
         for row in read_log(sys.argv[2]):
             print(*row, sep="\t")
-        return 0
-    if sys.argv[1] == "failed":
-        base, tests = read_list(sys.argv[2]), read_list(sys.argv[3])
-        print(*sorted({unit for unit, _, was, now in compare(base, tests) if failed(was, now)}), sep="\n")
-        return 0
-    if sys.argv[1] == "merge":
-        old, new = (open(path).readlines() for path in sys.argv[2:])
-        units = {line.split("\t")[1] for line in new}
-        sys.stdout.writelines([line for line in old if line.split("\t")[1] not in units] + new)
         return 0
     base = read_list(sys.argv[3])
     suite = ElementTree.Element("testsuite")

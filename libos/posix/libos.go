@@ -1,12 +1,15 @@
 // Package posix is the libOS over kernel sockets and files.
 //
-// Sockets are non-blocking, and receive in one of two ways. A few sockets that lately had traffic are hot: each Poll
-// asks the kernel for their data outright, which finds it soonest and costs one system call. Others are armed: an
-// edge-triggered epoll set watches them, so that their number costs nothing. A socket with a pending operation is
-// hot or armed, and never both, because being watched makes each packet dearer for its sender. It is armed when it stays
-// quiet, when it cannot be hot, when its send buffer is full, and before the thread sleeps.
+// Sockets are non-blocking, and receive in one of two ways. One socket that lately had traffic alone is hot: each Poll
+// asks the kernel for its data outright, which finds it soonest and costs one system call. The others are armed: an
+// edge-triggered epoll set watches them, so that their number costs nothing. A socket with a pending operation is hot or
+// armed. It is armed when it stays quiet, when it cannot be hot, when its send buffer is full, and before the thread sleeps.
 //
-// Each hot socket has a port (abi.Port), through which the C front spares it the way through Go as long as arrays are small
+// The epoll set reports data in the order in which the kernel got it. That order is kept: while others wait for data, too,
+// the hot socket is in the set as well, and after the program has been away the set is asked first. (Alone it is not,
+// because being watched makes each packet dearer for its sender.)
+//
+// The hot socket has a port (abi.Port), through which the C front spares it the way through Go as long as arrays are small
 // and whole. All else comes here.
 package posix
 
@@ -20,6 +23,7 @@ import (
 	"github.com/libdmtr/libdmtr/libos/internal/framing"
 	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/clock"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 	"github.com/libdmtr/libdmtr/runtime/mem"
@@ -28,13 +32,17 @@ import (
 const (
 	// hotMisses is how many fruitless receives in a row cool a socket down: some 100 µs of polling.
 	hotMisses = 1024
+	// unusedMisses is how many polls do so while the socket has no pop.
+	unusedMisses = 8
 	// othersMiss is how many of these an event of a socket that is not hot counts for.
 	othersMiss = 64
-	// lookEvery is how many polls may pass that look at hot sockets only, because those have something each time.
+	// lookEvery is how many polls may pass that look at the hot socket only, because it has something each time.
 	lookEvery = 8
+	// awayCounts is how many counts of the processor's clock the program is away if the order of events may matter: about
+	// 10 µs, more than a push takes, and less than passes between two sends of which the second depends on the first.
+	awayCounts = 1 << 15
 	// watchEvery is how many polls may pass without a look at the epoll set if it has only descriptors of the program in it.
 	watchEvery = 64
-	maxEvents  = 64
 )
 
 // LibOS is the posix libOS.
@@ -42,12 +50,13 @@ type LibOS struct {
 	cfg     *config.Config
 	eng     *engine.Engine
 	epfd    int
-	events  [maxEvents]unix.EpollEvent
+	order   *abi.Order // its Events are where the epoll set's are put
 	watched []watch
-	spare   []int32             // unused places in watched
-	armed   int                 // entries in the epoll set that need a look at each poll
-	hot     [abi.MaxPorts]*sock // by port; nil where there is none
-	lone    [4]int32            // places + 1 of the last sockets that were the only one with an event
+	spare   []int32  // unused places in watched
+	armed   int      // entries in the epoll set that need a look at each poll
+	streams int      // sockets among them that receive data
+	hot     *sock    // nil: none
+	lone    [4]int32 // places + 1 of the last sockets that were the only one with an event
 	loneAt  uint32
 	tick    uint32
 	looked  uint32 // tick at the last look at the epoll set
@@ -82,7 +91,9 @@ func New(eng *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
 		return nil, unix.ENOMEM
 	}
 	eng.Control().Scratch = abi.PtrTo(scratch)
-	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, nil
+	order := &eng.Control().Order
+	order.Epfd = int32(epfd)
+	return &LibOS{cfg: cfg, eng: eng, epfd: epfd, order: order, pool: inbox.Pool{Config: cfg}, scratch: unsafe.Slice((*byte)(scratch), abi.ScratchLen)}, nil
 }
 
 // Open implements engine.LibOS.
@@ -116,10 +127,8 @@ func (o *LibOS) Close() {
 // Arm implements engine.LibOS.
 func (o *LibOS) Arm() {
 	o.slept = true
-	for _, s := range o.hot {
-		if s != nil {
-			s.arm()
-		}
+	if o.hot != nil {
+		o.hot.arm()
 	}
 	if o.files != nil {
 		o.files.arm()
@@ -130,27 +139,62 @@ func (o *LibOS) Arm() {
 func (o *LibOS) Poll() {
 	o.pool.Refill()
 	seq := o.eng.Completions()
-	for _, s := range o.hot {
-		if s != nil {
-			s.poll()
-		}
+	if o.hot != nil {
+		o.hot.poll()
 	}
 	// What has completed is not held up by a look at the others, unless it is time for that.
 	o.tick++
-	if o.eng.Completions() != seq && o.tick%lookEvery != 0 {
+	if o.eng.Completions() != seq && o.tick%lookEvery != 0 && o.order.Away == 0 {
 		return
 	}
 	if o.armed > 0 || o.watches.due(o) {
-		o.look()
+		o.look(false)
 	}
 	if o.files != nil && o.files.pending() {
 		o.files.poll()
 	}
 }
 
+// ordered tells whether the hot socket may be asked for data: others have no older ones. If they may, the epoll set has been asked instead.
+func (o *LibOS) ordered() bool {
+	c := o.order
+	if c.Away == 0 {
+		return true
+	}
+	now := clock.Count()
+	gap := now - c.Polled
+	c.Polled = now
+	if gap <= c.Away {
+		return true
+	}
+	if o.look(true) == abi.MaxEvents {
+		c.Polled = 0 // there may be more
+	}
+	return false
+}
+
+// keepOrder is called when it changes who waits for data. The hot socket is watched as long as others do.
+func (o *LibOS) keepOrder() {
+	others, s := o.streams, o.hot
+	if s != nil && s.armed {
+		others--
+	}
+	switch {
+	case s == nil || others > 0 == s.armed:
+	case others > 0:
+		s.enter()
+	default:
+		s.disarm()
+	}
+	o.order.Away = 0
+	if s != nil && others > 0 {
+		o.order.Away, o.order.Place = awayCounts, s.place
+	}
+}
+
 // Got implements engine.Ported.
-func (o *LibOS) Got(port, n int) {
-	s := o.hot[port]
+func (o *LibOS) Got(n int) {
+	s := o.hot
 	if s == nil {
 		return
 	}
@@ -163,40 +207,53 @@ func (o *LibOS) Got(port, n int) {
 	s.offer()
 }
 
-// look handles what the epoll set has to report. It fails only if the program has closed the set's descriptor.
-func (o *LibOS) look() {
-	r, _, err := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.events[0])), maxEvents, 0, 0, 0)
+// look handles what the epoll set has to report, with the hot socket's events or without them, and returns how much that was.
+// It fails only if the program has closed the set's descriptor.
+func (o *LibOS) look(all bool) int {
+	if n := o.order.NumEvents; n > 0 {
+		o.order.NumEvents = 0
+		o.handle(int(n), false)
+	}
+	r, _, err := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(o.epfd), uintptr(unsafe.Pointer(&o.order.Events)), abi.MaxEvents, 0, 0, 0)
 	n := int(r)
 	slept := o.slept
 	o.slept = false
-	if o.looked = o.tick; n == maxEvents {
+	if o.looked = o.tick; n == abi.MaxEvents {
 		o.looked -= watchEvery // there may be more
 	}
 	if n <= 0 {
 		if n < 0 && err != unix.EINTR {
 			panic("the epoll set: " + err.Error())
 		}
-		return
+		return 0
 	}
-	for i := range o.events[:n] {
-		ev := &o.events[i]
-		if w := &o.watched[ev.Fd]; w.gen == ev.Pad && w.p != nil {
-			w.p.ready(ev.Events)
-		}
-	}
-	o.crowd(n)
 	// After a sleep the next event may take as long.
-	if n == 1 && !slept {
-		o.alone(o.events[0].Fd)
+	if o.handle(n, all) == 1 && n == 1 && !slept {
+		o.alone(o.order.Events[0].Fd)
 	}
+	return n
 }
 
-// crowd cools hot sockets down while others have the traffic: each costs a system call a poll.
-func (o *LibOS) crowd(n int) {
-	for _, s := range o.hot {
-		if s != nil && s.port.Misses > 0 {
-			s.port.Misses += uint32(n) * othersMiss
+// handle passes on n events of the epoll set, and returns how many it has passed on.
+func (o *LibOS) handle(n int, all bool) (others int) {
+	for i := range o.order.Events[:n] {
+		ev := &o.order.Events[i]
+		if w := &o.watched[ev.Fd]; w.gen == ev.Pad && w.p != nil && (all || !o.isHot(ev.Fd)) {
+			w.p.ready(ev.Events)
+			others++
 		}
+	}
+	o.crowd(others)
+	return others
+}
+
+// isHot tells whether a place is the hot socket's.
+func (o *LibOS) isHot(place int32) bool { return o.hot != nil && o.hot.armed && o.hot.place == place }
+
+// crowd cools the hot socket down while others have the traffic: it costs a system call a poll.
+func (o *LibOS) crowd(n int) {
+	if s := o.hot; s != nil && s.port.Misses > 0 {
+		s.port.Misses += uint32(n) * othersMiss
 	}
 }
 

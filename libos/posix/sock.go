@@ -17,10 +17,9 @@ type sock struct {
 	os        *LibOS
 	h         handler
 	fd        int
-	place     int32 // in LibOS.watched, while armed
-	armed     bool
+	place     int32     // in LibOS.watched, while armed
+	armed     bool      // in the epoll set
 	port      *abi.Port // while hot
-	slot      int       // of the port
 	bound     bool
 	streaming bool // receives data, so being hot may pay
 	// While armed: what epoll has reported and no EAGAIN has taken back; writable only if outArmed, too.
@@ -74,8 +73,8 @@ func (s *sock) Name() (name abi.SockaddrIn, err abi.Errno) {
 
 // Close implements engine.Queue.
 func (s *sock) Close() {
-	s.disarm()
 	s.cool()
+	s.disarm()
 	if s.os.eng.Control().Forked != 0 {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // for the peer's sake: a child process may still have the socket
 	}
@@ -86,9 +85,12 @@ func (s *sock) Close() {
 // the operations that would have to wait.
 func (s *sock) arm() {
 	s.cool()
-	if s.armed {
-		return
+	if !s.armed {
+		s.enter()
 	}
+}
+
+func (s *sock) enter() {
 	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET)
 	if s.outArmed = !s.Pushes.Empty(); s.outArmed {
 		events |= unix.EPOLLOUT
@@ -101,28 +103,33 @@ func (s *sock) arm() {
 	}
 	s.armed, s.place = true, place
 	s.readable, s.writable = false, false
+	if s.streaming {
+		s.os.streams++
+		s.os.keepOrder()
+	}
 }
 
 func (s *sock) disarm() {
 	if s.armed {
 		s.os.unwatch(s.fd, s.place)
 		s.armed = false
+		if s.streaming {
+			s.os.streams--
+			s.os.keepOrder()
+		}
 	}
 }
 
-// heat makes the socket hot, if there is room.
+// heat makes the socket hot, unless another is.
 func (s *sock) heat() bool {
-	for i, h := range s.os.hot {
-		if h == nil {
-			s.disarm()
-			s.slot, s.port = i, &s.os.eng.Control().Ports[i]
-			s.port.Misses = 0
-			s.os.hot[i] = s
-			s.offer()
-			return true
-		}
+	if s.os.hot != nil {
+		return false
 	}
-	return false
+	s.port, s.os.hot = &s.os.eng.Control().Port, s
+	s.port.Misses = 0
+	s.os.keepOrder()
+	s.offer()
+	return true
 }
 
 // warm is heat for a socket that is armed. One that has to wait for room to send stays so.
@@ -132,11 +139,14 @@ func (s *sock) warm() {
 	}
 }
 
+// cool undoes heat. The socket leaves the epoll set, too, which may have reported what nobody has looked at.
 func (s *sock) cool() {
 	if s.port != nil {
 		s.Settle()
 		*s.port = abi.Port{Pop: abi.None}
-		s.os.hot[s.slot], s.port = nil, nil
+		s.os.hot, s.port = nil, nil
+		s.disarm()
+		s.os.keepOrder()
 	}
 }
 
@@ -145,12 +155,14 @@ func (s *sock) poll() {
 	s.Settle()
 	s.port.Misses++
 	switch {
-	case s.Pops.Empty():
+	case s.port.Misses > unusedMisses && s.Pops.Empty():
 		s.cool()
 	case s.port.Misses > hotMisses:
 		s.arm()
 	default:
-		s.h.receive()
+		if s.os.ordered() {
+			s.h.receive()
+		}
 		s.offer()
 	}
 }
@@ -203,7 +215,7 @@ func (s *sock) awaitData() {
 }
 
 // mayRead tells whether the kernel is worth asking for data.
-func (s *sock) mayRead() bool { return !s.armed || s.readable }
+func (s *sock) mayRead() bool { return s.port != nil || !s.armed || s.readable }
 
 // mayWrite tells whether the kernel is worth asking to take data.
 func (s *sock) mayWrite() bool { return !s.armed || !s.outArmed || s.writable }
@@ -233,6 +245,7 @@ func (s *sock) flush() {
 // blockedWrite is called when the kernel takes no more data, with the push that must wait on its list.
 func (s *sock) blockedWrite() {
 	s.writable = false
+	s.cool()
 	if s.armed && !s.outArmed {
 		s.disarm()
 	}

@@ -1,5 +1,7 @@
 package abi
 
+import "syscall"
+
 // State of a token record. These values, and the flags below, are in capi/shared.h as well.
 const (
 	TokenFree uint32 = iota
@@ -59,9 +61,6 @@ type List struct {
 // MaxWaitFds bounds the descriptors a blocked wait sleeps on.
 const MaxWaitFds = 8
 
-// MaxPorts is how many sockets C can serve by itself.
-const MaxPorts = 2
-
 // ScratchLen is the size of the buffer behind Control.Scratch.
 const ScratchLen = 64 << 10
 
@@ -76,6 +75,22 @@ type Port struct {
 	Misses  uint32 // receives in a row that brought nothing
 	Flags   uint32
 	Address SockaddrIn // peer, of the socket or of the datagram that is handed over
+}
+
+// MaxEvents is how many events of the epoll set are taken at once.
+const MaxEvents = 64
+
+// Order is what C needs to know for the sake of the order in which several sockets get data (struct dmtr_order in capi/shared.h).
+// While others than the port's wait for data, all of them are in an epoll set, and C
+//   - receives nothing for the port if more than Away counts have passed since the last poll, or there are events: Go finds out what came first;
+//   - after it has received something takes the events there are, lest the port's stay and stand for later data.
+type Order struct {
+	Away      uint64 // 0: only the port's socket waits for data
+	Polled    uint64 // clock.Count at the last poll, as long as Away counts
+	Epfd      int32
+	Place     int32  // what names the port's socket in its events
+	NumEvents uint32 // taken by C
+	Events    [MaxEvents]syscall.EpollEvent
 }
 
 // Flags of a port.
@@ -103,8 +118,9 @@ type Control struct {
 	Free     List   // records without a token
 	NumFds   uint32
 	Fds      [MaxWaitFds]int32
-	Ports    [MaxPorts]Port
-	Scratch  Ptr    // ScratchLen bytes, for one receive
+	Port     Port
+	Scratch  Ptr // ScratchLen bytes, for one receive
+	Order    Order
 	MaxMsg   uint64 // Limits.MaxMessage
 	MaxPop   uint32 // Limits.MaxPop
 	Chunks   [MaxChunks]*[ChunkTokens]Token

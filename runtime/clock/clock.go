@@ -41,7 +41,7 @@ func New() *Clock {
 
 // Now is the time in nanoseconds since New. It never goes back.
 func (c *Clock) Now() int64 {
-	if d := count() - c.at; d < c.until {
+	if d := Count() - c.at; d < c.until {
 		hi, lo := bits.Mul64(d, c.rate)
 		if now := c.ns + int64(hi<<32|lo>>32); now > c.last {
 			c.last = now
@@ -81,9 +81,9 @@ func pace(passed, counts uint64) (rate, until uint64) {
 // look reads both clocks at once, as nearly as can be.
 func (c *Clock) look() (at uint64, ns int64, ok bool) {
 	for range tries {
-		before := count()
+		before := Count()
 		ns = int64(time.Since(c.start))
-		if at = count(); at-before < quick {
+		if at = Count(); at-before < quick {
 			return before + (at-before)/2, ns, true
 		}
 	}

@@ -1,4 +1,4 @@
 package clock
 
-// count reads the processor's time stamp counter.
-func count() uint64
+// Count reads the processor's time stamp counter, which counts some times a nanosecond.
+func Count() uint64

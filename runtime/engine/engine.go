@@ -48,9 +48,7 @@ func New(lim config.Limits) (*Engine, abi.Errno) {
 	for _, l := range []*abi.List{&e.ctl.Ready, &e.ctl.Parked, &e.ctl.Free} {
 		*l = abi.List{Head: abi.None, Tail: abi.None}
 	}
-	for i := range e.ctl.Ports {
-		e.ctl.Ports[i].Pop = abi.None
-	}
+	e.ctl.Port.Pop = abi.None
 	if !e.grow() {
 		e.Close()
 		return nil, errNoMem
@@ -141,10 +139,10 @@ func (e *Engine) Drive(n int) {
 	}
 }
 
-// Got hands what C received from a port to the network libOS.
-func (e *Engine) Got(port, n int) {
+// Got hands what C received from the port to the network libOS.
+func (e *Engine) Got(n int) {
 	if p, ok := e.net.(Ported); ok {
-		p.Got(port, n)
+		p.Got(n)
 	}
 }
 

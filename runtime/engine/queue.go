@@ -88,10 +88,10 @@ type File interface {
 	Lseek(offset int64, whence int) abi.Errno
 }
 
-// Ported is a LibOS whose sockets may be served by C, see abi.Port.
+// Ported is a LibOS of which C may serve a socket, see abi.Port.
 type Ported interface {
-	// Got hands over what C received from a port: n bytes in Control.Scratch, or -n is an errno; 0 is the end.
-	Got(port, n int)
+	// Got hands over what C received from the port: n bytes in Control.Scratch, or -n is an errno; 0 is the end.
+	Got(n int)
 }
 
 // Finisher is a LibOS that has something to do before the process ends, when its queues have been closed.
