@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from resp import Client, Error, Server
+from resp import Client, Error, Server, wait_for
 
 
 def big_values(port, c):
@@ -110,13 +110,6 @@ def quit_gets_all(port, c):
             assert k.reply() == v
         assert k.reply() == b"OK" and k.file.read(1) == b""
         k.close()
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, condition
-        time.sleep(0.05)
 
 
 def main():

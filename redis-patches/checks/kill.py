@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""kill.py [ROUNDS]: the server is killed (SIGKILL) at random moments under load with `appendfsync always`. After each restart every
-write that was acknowledged has to be there, and each key may be at most one write ahead of that."""
+"""kill.py [ROUNDS]: the server is killed (SIGKILL) at random moments under load with `appendfsync always`, without and with `dmtr-aof`.
+After each restart every write that was acknowledged has to be there, and each key may be at most one write ahead of that."""
 import random
 import sys
 import tempfile
@@ -32,9 +32,8 @@ def value(c, key):
     return 0 if v is None else int(v.split(b":")[0])
 
 
-def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    with tempfile.TemporaryDirectory() as folder, Server(folder, *OPTIONS) as server:
+def run(rounds, *options):
+    with tempfile.TemporaryDirectory() as folder, Server(folder, *OPTIONS, *options) as server:
         acknowledged = {f"key{i}": 0 for i in range(WRITERS)}
         for r in range(rounds):
             c = server.start()
@@ -55,7 +54,14 @@ def main():
             for t in threads:
                 t.join()
             assert sum(acknowledged.values()) > before, "nothing was written"
-        print(f"{rounds} kills, {sum(acknowledged.values())} acknowledged writes, all there")
+        return sum(acknowledged.values())
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    for aof in ("no", "yes"):
+        n = run(rounds, "--dmtr-aof", aof)
+        print(f"dmtr-aof {aof}: {rounds} kills, {n} acknowledged writes, all there")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def wait_for(condition, seconds=20):
+    """Returns what the condition says once it is true."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, condition
+        time.sleep(0.05)
+    return result
+
+
 class Client:
     """One connection. Replies come as int, bytes, None, list; errors as Error."""
 
