@@ -155,8 +155,8 @@ type QPParams struct {
 type Device interface {
 	Attr() Attr
 
-	// Register makes memory known to the device, for its own work and, if remoteRead, for reads by peers.
-	Register(p unsafe.Pointer, n uint64, remoteRead bool) (MR, abi.Errno)
+	// Register makes memory known to the device, for its own work and, if remoteWrite, for writes by peers.
+	Register(p unsafe.Pointer, n uint64, remoteWrite bool) (MR, abi.Errno)
 	Deregister(MR)
 
 	// Listen lets connections to addr arrive. Port 0: the device picks one, see Name. EADDRINUSE, EADDRNOTAVAIL.
