@@ -57,6 +57,12 @@ func (c *Config) ranges() []numRange {
 		{"limits.queues", c.Limits.Queues, 1, 1 << 20},
 		{"limits.tokens", c.Limits.Tokens, 64, 1 << 20},
 		{"limits.memory_queue", c.Limits.MemoryQueue, 1, 1 << 24},
+		{"rdma.receive_buffers", c.Rdma.ReceiveBuffers, 2, 4096},
+		{"rdma.buffer_bytes", c.Rdma.BufferBytes, 256, 1 << 20},
+		{"rdma.rendezvous_bytes", c.Rdma.RendezvousBytes, 4096, 1 << 30},
+		{"rdma.datagram_buffers", c.Rdma.DatagramBuffers, 1, 4096},
+		{"rdma.linger_ms", c.Rdma.LingerMillis, 0, 60_000},
+		{"rdma.resolve_ms", c.Rdma.ResolveMillis, 1, 3_600_000},
 		{"spdk.namespace", c.Spdk.Namespace, 1, 1<<32 - 2},
 	}, c.netRanges()...)
 }

@@ -22,6 +22,7 @@ type Config struct {
 	TCP        TCP                `yaml:"tcp"`
 	Raw        Raw                `yaml:"raw"`
 	Dpdk       Dpdk               `yaml:"dpdk"`
+	Rdma       Rdma               `yaml:"rdma"`
 	Lwip       Lwip               `yaml:"lwip"`
 	Catnip     Catnip             `yaml:"catnip"`
 	Spdk       Spdk               `yaml:"spdk"`
@@ -49,6 +50,17 @@ type Dpdk struct {
 	MaxSleepMicros int               `yaml:"max_sleep_us"` // and after a while with nothing
 	Host           string            `yaml:"host"`         // own IPv4 address, if network.address and catnip.my_ipv4_addr are not set
 	KnownHosts     map[string]string `yaml:"known_hosts"`  // MAC to IPv4
+}
+
+// Rdma is for the rdma libOS.
+type Rdma struct {
+	Device          string `yaml:"device"`           // name of the RDMA device; "" for the first
+	ReceiveBuffers  int    `yaml:"receive_buffers"`  // of a connection, and so what a peer may send ahead of the pops
+	BufferBytes     int    `yaml:"buffer_bytes"`     // of each of them
+	RendezvousBytes int    `yaml:"rendezvous_bytes"` // segments from this size on go straight from memory to memory
+	DatagramBuffers int    `yaml:"datagram_buffers"` // of a datagram socket
+	LingerMillis    int    `yaml:"linger_ms"`        // for the last words of a closed connection
+	ResolveMillis   int    `yaml:"resolve_ms"`       // how long the QP of an address of datagrams is believed to be there
 }
 
 // Lwip is the older home of dpdk.known_hosts.
@@ -85,7 +97,9 @@ func Default() *Config {
 		Network: Network{TTL: 64},
 		TCP:     defaultTCP(),
 		Dpdk:    Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
-		Spdk:    Spdk{Transport: "PCIe", Namespace: 1},
+		Rdma: Rdma{ReceiveBuffers: 16, BufferBytes: 8 << 10, RendezvousBytes: 128 << 10, DatagramBuffers: 64, LingerMillis: 1000,
+			ResolveMillis: 1000},
+		Spdk: Spdk{Transport: "PCIe", Namespace: 1},
 	}
 }
 

@@ -22,12 +22,11 @@ const (
 	maxDepth    = 64
 )
 
-// file is the whole of a configuration file: ours, and the sections that belong to programs or hold nothing we read.
+// file is the whole of a configuration file: ours, and the sections that belong to programs.
 type file struct {
 	*Config `yaml:",inline"`
 	Client  yaml.Node `yaml:"client"`
 	Server  yaml.Node `yaml:"server"`
-	Rdma    yaml.Node `yaml:"rdma"`
 }
 
 // readFile returns the bytes of a configuration file. Plain system calls, because os.File may bring in the

@@ -27,7 +27,13 @@ func (e *Engine) Own(qt uint64) abi.Errno {
 	if _, file := d.q.(File); file { // whose writes the kernel may be at
 		return unix.ENOTSUP
 	}
-	if !e.Op(index(rec)).own() {
+	op := e.Op(index(rec))
+	if l, ok := d.q.(Lender); ok && op.block == 0 {
+		if l.Reclaim(op); rec.State == abi.TokenDone {
+			return 0
+		}
+	}
+	if !op.own() {
 		return errNoMem
 	}
 	return 0

@@ -103,6 +103,12 @@ type Settler interface {
 	Settle()
 }
 
+// Lender is a Queue whose device reads the memory of pending pushes by itself.
+type Lender interface {
+	// Reclaim ends that for a push, which may complete by it. It may wait for the device, but not for the peer's program.
+	Reclaim(op *Op)
+}
+
 // QueueBase holds the pending operations of a queue, oldest first.
 type QueueBase struct {
 	Pops   OpList // pops and accepts

@@ -182,7 +182,16 @@ func (d *Decoder) Window() []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(d.block, uintptr(d.have))), min(d.room, d.total)-d.have)
 }
 
-// Fill accounts for n bytes stored in Window.
+// Room is Window for n bytes that are known to come: all of them at one place that stays until they are accounted for. It is nil if
+// the message under way has not so many to come, or there is no memory.
+func (d *Decoder) Room(n uint64) []byte {
+	if d.have < HeaderLen || n > d.total-d.have || d.room-d.have < n && !d.extend(d.have+n) {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(d.block, uintptr(d.have))), n)
+}
+
+// Fill accounts for n bytes stored in Window or Room.
 func (d *Decoder) Fill(n int) (done bool, err abi.Errno) {
 	d.have += uint64(n)
 	err = d.lengths()

@@ -83,7 +83,15 @@ func (s *Stream) Offer(p []byte) int {
 // many bytes came.
 func (s *Stream) Window() []byte { return s.dec.Window() }
 
-// Filled accounts for n bytes that were received to Window.
+// Room is Window for exactly n bytes that are known to come, see framing.Decoder.Room. Nothing but Filled, End and Drop may follow.
+func (s *Stream) Room(n uint64) []byte {
+	if s.Ended != 0 || len(s.spill) > 0 {
+		return nil
+	}
+	return s.dec.Room(n)
+}
+
+// Filled accounts for n bytes that were received to Window or Room. A pop must wait for them.
 func (s *Stream) Filled(n int) {
 	done, err := s.dec.Fill(n)
 	if err != 0 {
