@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-deps.sh demo|test|bench|redis: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
+# install-deps.sh demo|test|bench|redis|vm: installs, with apt, what that target needs and the machine lacks. Silent if nothing is missing.
 # Tools that only some tests use are asked for, too; without them those tests are skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 have_command() { command -v "$1" > /dev/null; }
 have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -x c++ -fsyntax-only - 2> /dev/null; }
 have_library() { pkg-config --exists "$1" 2> /dev/null; }
+have_static() { have_command "$1" && ! ldd "$(command -v "$1")" > /dev/null 2>&1; }
 have_python() { python3 -c "import $1" 2> /dev/null || /usr/bin/python3 -c "import $1" 2> /dev/null; } # or the one that has Debian's packages
 
 # need KIND NAME PACKAGE, and want for what can be done without: notes the package unless have_KIND NAME.
@@ -21,6 +22,20 @@ redis() { # need or want: what it takes to build Redis and to run its test suite
     "$1" command pkg-config pkg-config
     "$1" command tclsh tcl
     "$1" command python3 python3
+}
+
+vm() { # need or want: what it takes to run a guest, see tests/vm
+    local PATH="$PATH:/usr/sbin:/sbin"
+    "$1" command python3 python3
+    "$1" command qemu-system-x86_64 qemu-system-x86
+    "$1" static busybox busybox-static
+    "$1" command depmod kmod
+    "$1" command xz xz-utils
+    "$1" command ip iproute2
+    "$1" command rdma iproute2
+    "$1" command ibv_devinfo ibverbs-utils
+    "$1" command rping rdmacm-utils
+    "$1" command ib_send_lat perftest
 }
 
 need command gcc gcc
@@ -47,10 +62,14 @@ test)
     want command valgrind valgrind
     want command musl-gcc musl-tools
     redis want
+    vm want
     ;;
 redis)
     redis need
     want command ethtool ethtool
+    ;;
+vm)
+    vm need
     ;;
 bench)
     need command python3 python3
@@ -59,7 +78,7 @@ bench)
     want library libdpdk libdpdk-dev
     ;;
 *)
-    echo "usage: $0 demo|test|bench|redis" >&2
+    echo "usage: $0 demo|test|bench|redis|vm" >&2
     exit 2
     ;;
 esac
