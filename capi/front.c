@@ -211,7 +211,7 @@ DMTR_EXPORT int dmtr_pop(dmtr_qtoken_t *qt_out, int qd)
     ENTER_API();
     if (qt_out == NULL || qd <= 0)
         return EINVAL;
-    RETURN_FROM_ENGINE(hot_pop(qt_out, qd) ? 0 : dmtrGoPop(qt_out, qd, 0));
+    RETURN_FROM_ENGINE(hot_pop(qt_out, qd, 0) ? 0 : dmtrGoPop(qt_out, qd, 0));
 }
 
 DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
@@ -219,7 +219,7 @@ DMTR_EXPORT int dmtr_pop2(dmtr_qtoken_t *qt_out, int qd, size_t count)
     ENTER_API();
     if (qt_out == NULL || qd <= 0 || count == 0)
         return EINVAL;
-    RETURN_FROM_ENGINE(dmtrGoPop(qt_out, qd, count));
+    RETURN_FROM_ENGINE(hot_pop(qt_out, qd, count) ? 0 : dmtrGoPop(qt_out, qd, count));
 }
 
 DMTR_EXPORT int dmtr_lseek(int qd, off_t offset, int whence)
@@ -238,8 +238,9 @@ const uint32_t dmtr_shared_layout[] = {
     offsetof(struct dmtr_control, ready), offsetof(struct dmtr_control, free), offsetof(struct dmtr_control, num_fds),
     offsetof(struct dmtr_control, port), offsetof(struct dmtr_control, scratch), offsetof(struct dmtr_control, order),
     sizeof(struct dmtr_order), offsetof(struct dmtr_order, place), offsetof(struct dmtr_order, events), MAX_EVENTS,
-    offsetof(struct dmtr_control, chunks), offsetof(struct dmtr_control, hints),
+    offsetof(struct dmtr_control, chunks), offsetof(struct dmtr_control, hints), offsetof(struct dmtr_control, lanes),
     sizeof(struct dmtr_port), offsetof(struct dmtr_port, address),
+    sizeof(struct dmtr_lane), offsetof(struct dmtr_lane, flags), LANE_MESSAGE, LANE_PUSH, LANE_POP,
     sizeof(dmtr_sgarray_t), offsetof(dmtr_sgarray_t, sga_addr), sizeof(dmtr_qresult_t),
     offsetof(dmtr_qresult_t, qr_value), sizeof(dmtr_accept_result_t), offsetof(dmtr_accept_result_t, len),
     TOKEN_FREE, TOKEN_PENDING, TOKEN_DONE, FLAG_OWNED, FLAG_BYTES, FLAG_SEEN, FLAG_PARKED,

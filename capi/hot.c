@@ -41,25 +41,9 @@ static size_t encode(unsigned char *out, const dmtr_sgaseg_t *seg, int message)
     return at + seg->sgaseg_len;
 }
 
-int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *sent)
+/* What has come of sending len bytes: completes the token if the kernel took them all. */
+static int pushed(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, long n, size_t len, int64_t *sent)
 {
-    unsigned char wire[HEADER + MAX_PUSH];
-    const struct sockaddr *to = NULL;
-    socklen_t to_len = 0;
-    const struct dmtr_port *p = port_of(qd);
-    const dmtr_sgaseg_t *seg = &sga->sga_segs[0];
-
-    if (p == NULL || sga->sga_numsegs != 1 || seg->sgaseg_buf == NULL || seg->sgaseg_len - 1 >= MAX_PUSH ||
-        seg->sgaseg_len > dmtr_ctl->max_message || dmtr_ctl->free.count < SPARE_TOKENS)
-        return 0;
-    if (!(p->flags & PORT_CONNECTED)) {
-        if (sga->sga_addr.sin_family != AF_INET)
-            return 0;
-        to = (const struct sockaddr *)&sga->sga_addr;
-        to_len = sizeof sga->sga_addr;
-    }
-    size_t len = encode(wire, seg, p->flags & PORT_MESSAGE);
-    long n = sys_call(SYS_sendto, p->fd, (long)wire, (long)len, MSG_DONTWAIT | MSG_NOSIGNAL, (long)to, to_len);
     if (n != (long)len) {
         if (n != -EAGAIN && n != -EINTR)
             *sent = n;
@@ -72,18 +56,84 @@ int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *
     return 1;
 }
 
-int hot_pop(dmtr_qtoken_t *qt_out, int qd)
+static struct dmtr_lane *lane_of(int qd)
 {
-    struct dmtr_port *p = port_of(qd);
-    if (p == NULL || !(p->flags & PORT_POP) || p->pop != TOKEN_NONE || dmtr_ctl->free.count < SPARE_TOKENS)
+    struct dmtr_lane *l = &dmtr_ctl->lanes[(uint32_t)qd & QD_INDEX_MASK];
+    return l->qd == qd && !dmtr_ctl->broken ? l : NULL;
+}
+
+/* hot_push() for a socket that is not hot. */
+static int lane_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *sent)
+{
+    unsigned char wire[HEADER + MAX_PUSH];
+    const struct dmtr_lane *l = lane_of(qd);
+    const dmtr_sgaseg_t *seg = &sga->sga_segs[0];
+    int message = l != NULL && l->flags & LANE_MESSAGE;
+
+    if (l == NULL || !(l->flags & LANE_PUSH) || sga->sga_numsegs != 1 || seg->sgaseg_buf == NULL || seg->sgaseg_len == 0 ||
+        seg->sgaseg_len > (message ? MAX_PUSH : dmtr_ctl->max_message) || dmtr_ctl->free.count < SPARE_TOKENS)
         return 0;
+    size_t len = message ? encode(wire, seg, 1) : seg->sgaseg_len;
+    const void *from = message ? (void *)wire : seg->sgaseg_buf;
+    long n = sys_call(SYS_sendto, l->fd, (long)from, (long)len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+    return pushed(qt_out, qd, sga, n, len, sent);
+}
+
+int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *sent)
+{
+    unsigned char wire[HEADER + MAX_PUSH];
+    const struct sockaddr *to = NULL;
+    socklen_t to_len = 0;
+    const struct dmtr_port *p = port_of(qd);
+    const dmtr_sgaseg_t *seg = &sga->sga_segs[0];
+
+    if (p == NULL)
+        return lane_push(qt_out, qd, sga, sent);
+    if (sga->sga_numsegs != 1 || seg->sgaseg_buf == NULL || seg->sgaseg_len - 1 >= MAX_PUSH ||
+        seg->sgaseg_len > dmtr_ctl->max_message || dmtr_ctl->free.count < SPARE_TOKENS)
+        return 0;
+    if (!(p->flags & PORT_CONNECTED)) {
+        if (sga->sga_addr.sin_family != AF_INET)
+            return 0;
+        to = (const struct sockaddr *)&sga->sga_addr;
+        to_len = sizeof sga->sga_addr;
+    }
+    size_t len = encode(wire, seg, p->flags & PORT_MESSAGE);
+    long n = sys_call(SYS_sendto, p->fd, (long)wire, (long)len, MSG_DONTWAIT | MSG_NOSIGNAL, (long)to, to_len);
+    return pushed(qt_out, qd, sga, n, len, sent);
+}
+
+/* A pending pop that wants count bytes at most; 0 for the configured limit. */
+static struct dmtr_token *start_pop(dmtr_qtoken_t *qt_out, int qd, uint32_t count)
+{
     struct dmtr_token *t = token_start(qd, DMTR_OPC_POP);
     memset(&t->result.qr_value.sga, 0, sizeof t->result.qr_value.sga);
-    t->err = 0;
+    t->err = count;
     t->state = TOKEN_PENDING;
-    p->pop = token_index(t);
-    p->want = dmtr_ctl->max_pop;
     *qt_out = t->result.qr_qt;
+    return t;
+}
+
+static int lane_pop(dmtr_qtoken_t *qt_out, int qd, uint32_t count)
+{
+    struct dmtr_lane *l = lane_of(qd);
+    if (l == NULL || !(l->flags & LANE_POP) || l->pop != 0)
+        return 0;
+    l->pop = token_index(start_pop(qt_out, qd, count)) + 1;
+    return 1;
+}
+
+int hot_pop(dmtr_qtoken_t *qt_out, int qd, size_t count)
+{
+    struct dmtr_port *p = port_of(qd);
+    if (count > dmtr_ctl->max_message || dmtr_ctl->free.count < SPARE_TOKENS)
+        return 0;
+    if (p == NULL)
+        return lane_pop(qt_out, qd, (uint32_t)count);
+    if (count != 0 || !(p->flags & PORT_POP) || p->pop != TOKEN_NONE)
+        return 0;
+    p->pop = token_index(start_pop(qt_out, qd, 0));
+    p->want = dmtr_ctl->max_pop;
     return 1;
 }
 

@@ -13,8 +13,8 @@
  */
 int hot_push(dmtr_qtoken_t *qt_out, int qd, const dmtr_sgarray_t *sga, int64_t *sent);
 
-/* Starts a pop on the hot socket; 0 if Go must. */
-int hot_pop(dmtr_qtoken_t *qt_out, int qd);
+/* Starts a pop of count bytes at most, 0 for the configured limit; 0 if Go must. */
+int hot_pop(dmtr_qtoken_t *qt_out, int qd, size_t count);
 
 /* Whether the hot socket has a pop to serve, and no data of others can be older than its own. */
 int hot_ready(void);

@@ -73,6 +73,7 @@ func checkLayout() bool {
 	var r abi.QResult
 	var a abi.AcceptResult
 	var p abi.Port
+	var l abi.Lane
 	want := []uintptr{
 		unsafe.Sizeof(t), unsafe.Offsetof(t.State), unsafe.Offsetof(t.Hint),
 		unsafe.Offsetof(t.Flags), unsafe.Offsetof(t.Result),
@@ -80,8 +81,9 @@ func checkLayout() bool {
 		unsafe.Offsetof(c.Ready), unsafe.Offsetof(c.Free), unsafe.Offsetof(c.NumFds),
 		unsafe.Offsetof(c.Port), unsafe.Offsetof(c.Scratch), unsafe.Offsetof(c.Order),
 		unsafe.Sizeof(c.Order), unsafe.Offsetof(c.Order.Place), unsafe.Offsetof(c.Order.Events), abi.MaxEvents,
-		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints),
+		unsafe.Offsetof(c.Chunks), unsafe.Offsetof(c.Hints), unsafe.Offsetof(c.Lanes),
 		unsafe.Sizeof(p), unsafe.Offsetof(p.Address),
+		unsafe.Sizeof(l), unsafe.Offsetof(l.Flags), uintptr(abi.LaneMessage), uintptr(abi.LanePush), uintptr(abi.LanePop),
 		unsafe.Sizeof(s), unsafe.Offsetof(s.Addr), unsafe.Sizeof(r),
 		unsafe.Offsetof(r.SGA), unsafe.Sizeof(a), unsafe.Offsetof(a.Len),
 		uintptr(abi.TokenFree), uintptr(abi.TokenPending), uintptr(abi.TokenDone),

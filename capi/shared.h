@@ -72,6 +72,16 @@ struct dmtr_order {
     struct epoll_event events[MAX_EVENTS];
 };
 
+enum { LANE_MESSAGE = 1, LANE_PUSH = 2, LANE_POP = 4 };
+
+/* A TCP socket whose pushes the front sends, and whose pops it starts, while that is simple; see abi.Lane. */
+struct dmtr_lane {
+    int32_t qd;
+    int32_t fd;
+    uint32_t pop;
+    uint32_t flags;
+};
+
 enum { WAIT_ADAPTIVE, WAIT_SPIN, WAIT_BLOCK };
 
 struct dmtr_control {
@@ -93,6 +103,7 @@ struct dmtr_control {
     uint64_t max_message;
     uint32_t max_pop;
     struct dmtr_token *chunks[MAX_CHUNKS];
+    struct dmtr_lane *lanes;
     uint32_t (*hints)[2];
 };
 

@@ -75,6 +75,9 @@ func (s *sock) Name() (name abi.SockaddrIn, err abi.Errno) {
 func (s *sock) Close() {
 	s.cool()
 	s.disarm()
+	if l := s.lane(); l != nil {
+		*l = abi.Lane{}
+	}
 	if s.os.eng.Control().Forked != 0 {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // for the peer's sake: a child process may still have the socket
 	}
@@ -111,6 +114,7 @@ func (s *sock) enter() {
 
 func (s *sock) disarm() {
 	if s.armed {
+		s.shutLane()
 		s.os.unwatch(s.fd, s.place)
 		s.armed = false
 		if s.streaming {
@@ -125,6 +129,7 @@ func (s *sock) heat() bool {
 	if s.os.hot != nil {
 		return false
 	}
+	s.shutLane()
 	s.port, s.os.hot = &s.os.eng.Control().Port, s
 	s.port.Misses = 0
 	s.os.keepOrder()
@@ -192,6 +197,7 @@ func (s *sock) offer() {
 
 // Settle implements engine.Settler: it takes back the pop that C may complete.
 func (s *sock) Settle() {
+	s.shutLane()
 	if s.port == nil {
 		return
 	}

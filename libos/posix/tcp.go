@@ -154,12 +154,14 @@ func (t *tcp) ready(events uint32) {
 			t.connected(abi.Errno(e))
 		}
 	case inbox.Connected:
+		t.shutLane()
 		if t.writable {
 			t.flush()
 		}
 		if t.readable {
 			t.receive()
 		}
+		t.openLane()
 	}
 }
 

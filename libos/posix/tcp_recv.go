@@ -16,6 +16,7 @@ func (t *tcp) Pop(op *engine.Op) abi.Errno {
 	if err := t.in.Usable(); err != 0 {
 		return err
 	}
+	t.shutLane()
 	t.Pops.Add(op)
 	if t.in.Held() {
 		t.receive()
@@ -23,6 +24,7 @@ func (t *tcp) Pop(op *engine.Op) abi.Errno {
 	if op.Pending() {
 		t.awaitData()
 	}
+	t.openLane()
 	return 0
 }
 

@@ -15,6 +15,7 @@ func (t *tcp) Push(op *engine.Op) abi.Errno {
 		return err
 	}
 	t.push(op)
+	t.openLane()
 	return 0
 }
 
@@ -36,6 +37,7 @@ func (t *tcp) sendOut(op *engine.Op) bool {
 		}
 		if err != 0 {
 			if err == unix.ECONNRESET && t.in.Ended == 0 {
+				t.shutLane()
 				t.in.End(err) // the kernel tells of a reset once only, and pops want to know, too
 			}
 			op.Complete(err)

@@ -101,6 +101,22 @@ const (
 	PortPop                          // C may start pops: none is on a list
 )
 
+// Lane is what C needs to serve a TCP socket that is not hot: it sends what the kernel takes whole, and starts a pop for which
+// there is nothing yet (struct dmtr_lane in capi/shared.h). What is received, and all else, is the libOS's.
+type Lane struct {
+	QD    int32 // 0: not in use
+	FD    int32
+	Pop   uint32 // index + 1 of the record of the only pop, which is on no list; 0: none
+	Flags uint32
+}
+
+// Flags of a lane.
+const (
+	LaneMessage uint32 = 1 << iota // arrays have headers
+	LanePush                       // C may send: no push waits
+	LanePop                        // C may start a pop: there is none, nor anything for it
+)
+
 // Control is the state shared with the C front (struct dmtr_control in capi/shared.h). All of it is read and written
 // under the front's lock, but for Want, which asks the holder to let go.
 type Control struct {
@@ -124,5 +140,6 @@ type Control struct {
 	MaxMsg   uint64 // Limits.MaxMessage
 	MaxPop   uint32 // Limits.MaxPop
 	Chunks   [MaxChunks]*[ChunkTokens]Token
+	Lanes    *[MaxQueues]Lane      // per queue index
 	Hints    *[MaxQueues][2]uint32 // per queue index: Hint for the next push and for the next pop or accept
 }

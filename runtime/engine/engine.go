@@ -40,7 +40,8 @@ func New(lim config.Limits) (*Engine, abi.Errno) {
 		return nil, errNoMem
 	}
 	e.ctl.Hints = (*[abi.MaxQueues][2]uint32)(mem.Map(unsafe.Sizeof([abi.MaxQueues][2]uint32{})))
-	if e.ctl.Hints == nil {
+	e.ctl.Lanes = (*[abi.MaxQueues]abi.Lane)(mem.Map(unsafe.Sizeof([abi.MaxQueues]abi.Lane{})))
+	if e.ctl.Hints == nil || e.ctl.Lanes == nil {
 		e.Close()
 		return nil, errNoMem
 	}
@@ -103,6 +104,9 @@ func (e *Engine) Close() {
 	}
 	if e.ctl.Hints != nil {
 		mem.Unmap(unsafe.Pointer(e.ctl.Hints), unsafe.Sizeof(*e.ctl.Hints))
+	}
+	if e.ctl.Lanes != nil {
+		mem.Unmap(unsafe.Pointer(e.ctl.Lanes), unsafe.Sizeof(*e.ctl.Lanes))
 	}
 	mem.Unmap(unsafe.Pointer(e.ctl), unsafe.Sizeof(*e.ctl))
 	e.ctl = nil
