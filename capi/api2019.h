@@ -39,6 +39,8 @@ int wait_timeout2019(struct result2019 *qr_out, dmtr_qtoken_t qt, uint64_t timeo
 int wait_any2019(struct result2019 *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts) __asm__("dmtr_wait_any");
 int wait_any_timeout2019(struct result2019 *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts,
                          uint64_t timeout_ns) __asm__("dmtr_wait_any_timeout");
+int wait_some2019(struct result2019 *qrs_out, int *errs_out, int *ready_offsets, int *num_ready, dmtr_qtoken_t *qts, int num_qts,
+                  uint64_t timeout_ns) __asm__("dmtr_wait_some");
 int wait_all2019(struct result2019 *qr_out, dmtr_qtoken_t *qts, int num_qts) __asm__("dmtr_wait_all");
 
 /* front.c: dmtr_connect() without the wait. */

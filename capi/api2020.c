@@ -16,6 +16,7 @@
 #define dmtr_wait_all dmtr_wait_all_2020
 #define dmtr_wait_any dmtr_wait_any_2020
 #define dmtr_wait_any_timeout dmtr_wait_any_timeout_2020
+#define dmtr_wait_some dmtr_wait_some_2020
 #define dmtr_wait_timeout dmtr_wait_timeout_2020
 #include "api2019.h"
 #include "sga.c" /* the same source for both generations */
@@ -27,6 +28,9 @@
 
 /* An opcode that no result has: shows that a call has not stored one. */
 #define UNTOUCHED UINT32_MAX
+
+/* Results that are converted in one call of dmtr_wait_some(). */
+enum { SOME_AT_ONCE = 64 };
 
 static void narrow_array(dmtr_sgarray_t *to, const struct array2019 *from)
 {
@@ -117,6 +121,22 @@ int dmtr_wait_any_timeout(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken
                           uint64_t timeout_ns)
 {
     RETURN_NARROWED(wait_any_timeout2019, ready_offset, qts, num_qts, timeout_ns);
+}
+
+int dmtr_wait_some(dmtr_qresult_t *qrs_out, int *errs_out, int *ready_offsets, int *num_ready, dmtr_qtoken_t *qts, int num_qts,
+                   uint64_t timeout_ns)
+{
+    struct result2019 wide[SOME_AT_ONCE];
+    if (qrs_out == NULL || errs_out == NULL || num_ready == NULL)
+        return wait_some2019(NULL, errs_out, ready_offsets, num_ready, qts, num_qts, timeout_ns);
+    int n = *num_ready < SOME_AT_ONCE ? *num_ready : SOME_AT_ONCE;
+    int rc = wait_some2019(wide, errs_out, ready_offsets, &n, qts, num_qts, timeout_ns);
+    if (rc == EINVAL || rc == EPERM || rc == EBUSY)
+        return rc;
+    *num_ready = n;
+    for (int i = 0; i < n; i++)
+        errs_out[i] = narrow(&qrs_out[i], &wide[i], errs_out[i]);
+    return rc;
 }
 
 int dmtr_wait_all(dmtr_qresult_t *qr_out, dmtr_qtoken_t *qts, int num_qts)

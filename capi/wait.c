@@ -36,6 +36,9 @@ enum {
 /* Results handed out since the devices were last polled. */
 static uint32_t unpolled;
 
+/* Where the walks of long arrays go on. */
+static uint32_t cursor;
+
 /* Where wait_any last found a token; the program tends to put the next one there. */
 static uint32_t last_offset;
 
@@ -66,7 +69,7 @@ static void drive_spinning(int rounds)
 }
 
 /* Hands out a completed token's result, and frees the token. */
-static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
+static int hand_out(struct dmtr_token *t, dmtr_qresult_t *qr_out)
 {
     int err = (int)t->err;
     int accepted = 0;
@@ -81,12 +84,25 @@ static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
     token_release(t);
     if (accepted != 0)
         dmtrGoClose(accepted);
-    if (++unpolled >= POLL_EVERY) {
-        uint64_t seq = dmtr_ctl->seq;
-        drive(1);
-        if (dmtr_ctl->blocked != 0 && dmtr_ctl->seq != seq)
-            dmtr_wake_all();
-    }
+    unpolled++;
+    return err;
+}
+
+/* Polls the devices if enough results have been handed out since they were. */
+static void poll_in_turn(void)
+{
+    if (unpolled < POLL_EVERY)
+        return;
+    uint64_t seq = dmtr_ctl->seq;
+    drive(1);
+    if (dmtr_ctl->blocked != 0 && dmtr_ctl->seq != seq)
+        dmtr_wake_all();
+}
+
+static int take(struct dmtr_token *t, dmtr_qresult_t *qr_out)
+{
+    int err = hand_out(t, qr_out);
+    poll_in_turn();
     return err;
 }
 
@@ -402,49 +418,110 @@ static int look(struct any *a, int first, struct dmtr_token **found, int64_t *at
     return bad;
 }
 
+/* A call of wait_any with an array that is not empty. */
+static struct any search_in(const dmtr_qtoken_t *qts, int num_qts)
+{
+    uint32_t n = (uint32_t)num_qts;
+    return (struct any){qts, n, n > WALK_AT_ONCE ? cursor % n : 0, n, 0, changes};
+}
+
+/* Waits until a token completes and returns it, with its place; else NULL, with the reason. */
+static struct dmtr_token *await(struct any *a, uint64_t timeout_ns, int64_t *at, int *why)
+{
+    struct wait w = begin(timeout_ns);
+    for (int first = 1;; first = 0) {
+        struct dmtr_token *t;
+        w.seq = dmtr_ctl->seq;
+        int bad = look(a, first, &t, at);
+        if (bad || t != NULL) {
+            cursor = a->walk_at;
+            *why = ENOENT;
+            return t;
+        }
+        /* Something that the array holds may be ready and not found yet. */
+        int searching = a->walk_left != 0 && (a->n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);
+        *why = searching ? 0 : give_up(&w);
+        if (*why != 0) {
+            *at = -1;
+            return NULL;
+        }
+        w.awake = searching || timeout_ns == 0;
+        w.pause_ns = a->walk_left != 0 ? WALK_PAUSE_NS : 0;
+        step(&w);
+    }
+}
+
+/* Remembers where a token was found. */
+static void note_place(struct dmtr_token *t, int64_t at)
+{
+    last_offset = (uint32_t)at;
+    token_found_at(t, (uint32_t)at);
+}
+
 DMTR_EXPORT int dmtr_wait_any_timeout(dmtr_qresult_t *qr_out, int *ready_offset, dmtr_qtoken_t *qts, int num_qts,
                                       uint64_t timeout_ns)
 {
-    static uint32_t cursor; /* where the walks of long arrays go on */
     ENTER_API();
     if (qts == NULL || num_qts <= 0)
         return EINVAL;
-    uint32_t n = (uint32_t)num_qts;
-    struct any a = {qts, n, 0, n, 0, 0};
-    struct wait w = begin(timeout_ns);
-    struct dmtr_token *t;
     int64_t at = 0;
+    int rc = 0;
     dmtr_lock();
-    a.changes = changes;
-    if (n > WALK_AT_ONCE)
-        a.walk_at = cursor % n;
-    int rc;
-    for (int first = 1;; first = 0) {
-        w.seq = dmtr_ctl->seq;
-        int bad = look(&a, first, &t, &at);
-        if (bad || t != NULL) {
-            cursor = a.walk_at;
-            last_offset = (uint32_t)at;
-            if (t != NULL)
-                token_found_at(t, (uint32_t)at);
-            rc = bad ? no_result(ENOENT, qts[at], qr_out) : take(t, qr_out);
-            break;
-        }
-        /* Something that the array holds may be ready and not found yet. */
-        int searching = a.walk_left != 0 && (n <= WALK_AT_ONCE || dmtr_ctl->parked.count != 0);
-        rc = searching ? 0 : give_up(&w);
-        if (rc != 0) {
-            at = -1;
-            no_result(rc, 0, qr_out);
-            break;
-        }
-        w.awake = searching || timeout_ns == 0;
-        w.pause_ns = a.walk_left != 0 ? WALK_PAUSE_NS : 0;
-        step(&w);
+    struct any a = search_in(qts, num_qts);
+    struct dmtr_token *t = await(&a, timeout_ns, &at, &rc);
+    if (t != NULL) {
+        note_place(t, at);
+        rc = take(t, qr_out);
+    } else {
+        no_result(rc, at < 0 ? 0 : qts[at], qr_out);
     }
     dmtr_unlock();
     if (ready_offset != NULL)
         *ready_offset = (int)at;
+    return rc;
+}
+
+/* Another token of the array that has completed, the oldest first, or NULL. Those reported before are not there any more. */
+static struct dmtr_token *another(struct any *a, int64_t *at)
+{
+    struct dmtr_token *oldest = NULL;
+    a->searches = 0;
+    if (a->n > WALK_AT_ONCE)
+        return from_ready(a, at);
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct dmtr_token *t = token_find(a->qts[i]);
+        if (t != NULL && token_done(t) && (oldest == NULL || t->seq < oldest->seq)) {
+            oldest = t;
+            *at = i;
+        }
+    }
+    return oldest;
+}
+
+DMTR_EXPORT int dmtr_wait_some(dmtr_qresult_t *qrs_out, int *errs_out, int *ready_offsets, int *num_ready,
+                               dmtr_qtoken_t *qts, int num_qts, uint64_t timeout_ns)
+{
+    ENTER_API();
+    if (qrs_out == NULL || errs_out == NULL || ready_offsets == NULL || num_ready == NULL || *num_ready <= 0 || qts == NULL || num_qts <= 0)
+        return EINVAL;
+    int64_t at = 0;
+    int rc = 0, n = 0;
+    dmtr_lock();
+    poll_in_turn();
+    struct any a = search_in(qts, num_qts);
+    struct dmtr_token *t = await(&a, timeout_ns, &at, &rc);
+    if (t == NULL)
+        ready_offsets[0] = (int)at;
+    else
+        rc = 0;
+    while (t != NULL) {
+        note_place(t, at);
+        ready_offsets[n] = (int)at;
+        errs_out[n] = hand_out(t, &qrs_out[n]);
+        t = ++n < *num_ready ? another(&a, &at) : NULL;
+    }
+    dmtr_unlock();
+    *num_ready = n;
     return rc;
 }
 

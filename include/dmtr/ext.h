@@ -38,6 +38,27 @@ DMTR_EXPORT int dmtr_wait_any_timeout(dmtr_qresult_t *qr_out, int *ready_offset,
                                       uint64_t timeout_ns) DMTR_VERSIONED(dmtr_wait_any_timeout);
 
 /*
+ * dmtr_wait_any_timeout() that reports several tokens in one call. It blocks until one of num_qts tokens completes, for timeout_ns
+ * nanoseconds at most, and then reports those that have completed by then, as many as there is room for, in the order in which
+ * they completed. Each is dropped. Some that have completed may be left for the next call, but not because others are always ready.
+ *
+ * The caller gives room for *num_ready results in qrs_out, errno values of the operations (0: success) in errs_out, and places
+ * in qts in ready_offsets. *num_ready is then how many were reported: at least one if the call returns 0, else none. What a result
+ * owns is the program's, as after dmtr_wait_any(). The array of tokens is only read and must not change meanwhile. The cost does not
+ * grow with the tokens that are not ready.
+ *
+ *   EPERM      dmtr_init() has not succeeded
+ *   EINVAL     a pointer is NULL, or *num_ready or num_qts is not positive; *num_ready stays as it is
+ *   ENOENT     a token is unknown or dropped, and none was found ready; ready_offsets[0] is its place. Arrays of more than 16
+ *              tokens are checked bit by bit while waiting.
+ *   ETIMEDOUT  all tokens are still pending, and stay; ready_offsets[0] is -1
+ *   EINTR      the same, after dmtr_stop()
+ *   EBUSY      called from a signal handler that has interrupted the library
+ */
+DMTR_EXPORT int dmtr_wait_some(dmtr_qresult_t *qrs_out, int *errs_out, int *ready_offsets, int *num_ready,
+                               dmtr_qtoken_t *qts, int num_qts, uint64_t timeout_ns) DMTR_VERSIONED(dmtr_wait_some);
+
+/*
  * From now on no wait blocks, in any thread: one that finds nothing completed, or sleeps already,
  * returns EINTR, and its tokens stay (qr_opcode is DMTR_OPC_INVALID, *ready_offset -1). Completed
  * tokens are still reported, so that a program can close its queues and collect what is left. The

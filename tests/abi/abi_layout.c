@@ -163,6 +163,7 @@ static void check_queue_prototypes(void)
 
     PROTOTYPE(dmtr_wait_timeout, int, (dmtr_qresult_t *, dmtr_qtoken_t, uint64_t));
     PROTOTYPE(dmtr_wait_any_timeout, int, (dmtr_qresult_t *, int *, dmtr_qtoken_t *, int, uint64_t));
+    PROTOTYPE(dmtr_wait_some, int, (dmtr_qresult_t *, int *, int *, int *, dmtr_qtoken_t *, int, uint64_t));
     PROTOTYPE(dmtr_stop, int, (void));
     PROTOTYPE(dmtr_resume, int, (void));
     PROTOTYPE(dmtr_own, int, (dmtr_qtoken_t));

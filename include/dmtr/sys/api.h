@@ -36,6 +36,7 @@ __asm__(".symver dmtr_connect_2020, dmtr_connect@DMTR_2020\n"
         ".symver dmtr_wait_all_2020, dmtr_wait_all@DMTR_2020\n"
         ".symver dmtr_wait_any_2020, dmtr_wait_any@DMTR_2020\n"
         ".symver dmtr_wait_any_timeout_2020, dmtr_wait_any_timeout@DMTR_2020\n"
+        ".symver dmtr_wait_some_2020, dmtr_wait_some@DMTR_2020\n"
         ".symver dmtr_wait_timeout_2020, dmtr_wait_timeout@DMTR_2020\n");
 
 #else

@@ -50,7 +50,7 @@ static inline void load(void) {}
 #define CALLS(X)                                                                                                                \
     X(dmtr_init) X(dmtr_queue) X(dmtr_socket) X(dmtr_getsockname) X(dmtr_listen) X(dmtr_bind) X(dmtr_accept) X(dmtr_connect)    \
     X(dmtr_close) X(dmtr_is_qd_valid) X(dmtr_push) X(dmtr_pop) X(dmtr_poll) X(dmtr_drop) X(dmtr_wait) X(dmtr_wait_any)          \
-    X(dmtr_wait_all) X(dmtr_wait_timeout) X(dmtr_wait_any_timeout) X(dmtr_stop) X(dmtr_resume) X(dmtr_sgalen) X(dmtr_sgafree)   \
+    X(dmtr_wait_all) X(dmtr_wait_timeout) X(dmtr_wait_any_timeout) X(dmtr_wait_some) X(dmtr_stop) X(dmtr_resume) X(dmtr_sgalen) X(dmtr_sgafree)   \
     X(dmtr_malloc) X(dmtr_new_latency) X(dmtr_record_latency) X(dmtr_dump_latency) X(dmtr_delete_latency) X(dmtr_now_ns)        \
     X(dmtr_sztou16) GENERATION_CALLS(X)
 
