@@ -63,6 +63,7 @@ CALL(wait_any, (&qr, &out, &pending, 1))
 CALL(wait_all, (&qr, &done, 1))
 CALL(wait_timeout, (&qr, done, DMTR_FOREVER))
 CALL(wait_any_timeout, (&qr, &out, &pending, 1, DMTR_FOREVER))
+CALL(wait_some, (&qr, &out, &out, &out, &pending, 1, DMTR_FOREVER))
 CALL(stop, ())
 CALL(resume, ())
 #define ENTRY(name) {#name, call_##name}
@@ -71,7 +72,7 @@ static const struct call calls[] = {
     ENTRY(bind),  ENTRY(accept),      ENTRY(connect), ENTRY(open), ENTRY(open2),        ENTRY(creat),
     ENTRY(close), ENTRY(is_qd_valid), ENTRY(pop),   ENTRY(pop2),   ENTRY(lseek),        ENTRY(poll),
     ENTRY(drop),  ENTRY(wait),        ENTRY(wait_any), ENTRY(wait_all), ENTRY(wait_timeout),
-    ENTRY(wait_any_timeout), ENTRY(stop), ENTRY(resume), ENTRY(own), ENTRY(watch)};
+    ENTRY(wait_any_timeout), ENTRY(wait_some), ENTRY(stop), ENTRY(resume), ENTRY(own), ENTRY(watch)};
 
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
