@@ -237,6 +237,10 @@ static void test_ends_of_waits(void)
     CHECK_EQ(g.qr.qr_opcode, DMTR_OPC_INVALID);
     CHECK(all_fresh(g.guard, sizeof g.guard));
     CHECK_EQ(ready, -1);
+    int err = 5, count = 1;
+    refresh(&g);
+    CHECK_EQ(CALL(dmtr_wait_some)(&g.qr, &err, &ready, &count, &qt, 1, 1000), ETIMEDOUT);
+    CHECK_EQ(count, 0);
     CHECK_EQ(CALL(dmtr_stop)(), 0);
     CHECK_EQ(CALL(dmtr_wait)(NULL, qt), EINTR);
     CHECK_EQ(CALL(dmtr_resume)(), 0);
@@ -244,6 +248,15 @@ static void test_ends_of_waits(void)
     push(qd, &sga);
     refresh(&g);
     CHECK_EQ(CALL(dmtr_wait_any_timeout)(&g.qr, &ready, &qt, 1, DMTR_FOREVER), 0);
+    check_result(&g, DMTR_OPC_POP, qt);
+    CHECK(array_holds(&g.qr.qr_value.sga, hello, HELLO));
+    qt = start_pop(qd);
+    push(qd, &sga);
+    refresh(&g);
+    count = 1;
+    CHECK_EQ(CALL(dmtr_wait_some)(&g.qr, &err, &ready, &count, &qt, 1, DMTR_FOREVER), 0);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(err, 0);
     check_result(&g, DMTR_OPC_POP, qt);
     CHECK(array_holds(&g.qr.qr_value.sga, hello, HELLO));
     CHECK_EQ(CALL(dmtr_close)(qd), 0);
