@@ -28,6 +28,8 @@ ARCHIVES := $(LIB)/libdmtr-libos-common.a $(LIB)/libdmtr-latency.a
 SELECTORS := $(LIBOS_SELECTORS:%=$(LIB)/libdmtr-libos-%.so)
 # What libdmtr.so opens when a configuration asks for DPDK; only with DPDK's headers, and there is no need of it otherwise.
 DPDK := $(if $(shell pkg-config --exists libdpdk 2> /dev/null && echo yes),$(LIB)/libdmtr-dpdk.so)
+# The same for RDMA and rdma-core's headers.
+RDMA := $(if $(shell pkg-config --exists libibverbs librdmacm 2> /dev/null && echo yes),$(LIB)/libdmtr-rdma.so)
 HEADERS := $(wildcard include/dmtr/*.h include/dmtr/*/*.h)
 MAP := capi/libdmtr.map
 # The 1 stays whatever VERSION becomes. What changes incompatibly gets a new symbol version in the map, beside the old one, so that
@@ -49,7 +51,7 @@ export CGO_CFLAGS ?= -O2 -g -fno-ipa-icf -DDMTR_INPUTS=$(shell cat $(HEADERS) $(
 
 all: lib apps
 
-lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES) $(DPDK)
+lib: $(LIB)/libdmtr.so $(SELECTORS) $(ARCHIVES) $(DPDK) $(RDMA)
 
 # Go knows whether there is anything to do; the copy keeps its time, so that what is linked to it is not linked anew.
 # Here the plain name is the file and the SONAME the link; once installed it is the usual way round.
@@ -80,8 +82,11 @@ $(ARCHIVES): $(LIB)/libdmtr-%.a: capi/selector/%.c | $(LIB) $(OBJ)
 	rm -f $@
 	ar rcs $@ $(OBJ)/$*.o
 
-$(LIB)/libdmtr-dpdk.so: $(wildcard libos/internal/inet/link/dpdk/shim/*) | $(LIB)
+$(LIB)/libdmtr-dpdk.so: $(wildcard libos/internal/inet/link/dpdk/shim/* libos/internal/shim/*) | $(LIB)
 	CC="$(CC)" libos/internal/inet/link/dpdk/shim/build.sh $(CURDIR)/$@
+
+$(LIB)/libdmtr-rdma.so: $(wildcard libos/rdma/verbs/shim/* libos/internal/shim/*) | $(LIB)
+	CC="$(CC)" libos/rdma/verbs/shim/build.sh $(CURDIR)/$@
 
 $(LIB) $(OBJ):
 	mkdir -p $@
@@ -127,12 +132,12 @@ install: lib
 
 # Installs what is in LIB, as it is.
 PACKAGE := $(LIBDIR)/pkgconfig/dmtr.pc $(LIBDIR)/cmake/dmtr/dmtr-config.cmake $(LIBDIR)/cmake/dmtr/dmtr-config-version.cmake
-INSTALLED := $(LIBDIR)/$(SONAME) $(LIBDIR)/libdmtr.so $(addprefix $(LIBDIR)/,$(notdir $(SELECTORS) $(ARCHIVES)) libdmtr-dpdk.so) $(PACKAGE) \
+INSTALLED := $(LIBDIR)/$(SONAME) $(LIBDIR)/libdmtr.so $(addprefix $(LIBDIR)/,$(notdir $(SELECTORS) $(ARCHIVES)) libdmtr-dpdk.so libdmtr-rdma.so) $(PACKAGE) \
 	$(HEADERS:%=$(PREFIX)/%)
 install-built:
 	install -D -m 755 $(LIB)/libdmtr.so $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libdmtr.so
-	install -m 755 $(SELECTORS) $(wildcard $(LIB)/libdmtr-dpdk.so) $(DESTDIR)$(LIBDIR)
+	install -m 755 $(SELECTORS) $(wildcard $(LIB)/libdmtr-dpdk.so $(LIB)/libdmtr-rdma.so) $(DESTDIR)$(LIBDIR)
 	install -m 644 $(ARCHIVES) $(DESTDIR)$(LIBDIR)
 	for h in $(HEADERS); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit; done
 	for f in $(PACKAGE:%=$(DESTDIR)%); do \

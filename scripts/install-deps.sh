@@ -56,6 +56,8 @@ demo)
 test)
     need command python3 python3
     want library libdpdk libdpdk-dev
+    want library libibverbs libibverbs-dev
+    want library librdmacm librdmacm-dev
     want command ethtool ethtool
     want command abidiff abigail-tools
     want command pkg-config pkg-config
@@ -76,6 +78,8 @@ bench)
     need python matplotlib python3-matplotlib
     want command pkg-config pkg-config
     want library libdpdk libdpdk-dev
+    want library libibverbs libibverbs-dev
+    want library librdmacm librdmacm-dev
     ;;
 *)
     echo "usage: $0 demo|test|bench|redis|vm" >&2

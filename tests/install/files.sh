@@ -9,7 +9,7 @@ try() { # PREFIX, LIBDIR, variables
     want=$({
         echo "$lib/libdmtr.so.1 755 "
         echo "$lib/libdmtr.so 777 libdmtr.so.1"
-        (cd "$DMTR_LIB_DIR" && ls libdmtr-libos-*.so libdmtr-dpdk.so 2> /dev/null | sed "s|.*|$lib/& 755 |" && ls libdmtr-*.a | sed "s|.*|$lib/& 644 |")
+        (cd "$DMTR_LIB_DIR" && ls libdmtr-libos-*.so libdmtr-dpdk.so libdmtr-rdma.so 2> /dev/null | sed "s|.*|$lib/& 755 |" && ls libdmtr-*.a | sed "s|.*|$lib/& 644 |")
         (cd "$DMTR_INCLUDE_DIR" && find dmtr -name '*.h' | sed "s|.*|$include/& 644 |")
         for file in pkgconfig/dmtr.pc cmake/dmtr/dmtr-config.cmake cmake/dmtr/dmtr-config-version.cmake; do
             echo "$lib/$file 644 "

@@ -12,8 +12,9 @@
 //
 // # Ownership
 //
-// An ID is its owner's until Destroy, whatever events come: also after errors, and also those that EventConnectRequest brings. Memory
-// that is given to PostSend or PostRecv must stay until its completion, or until Destroy of the ID; but inline sends are copied.
+// An ID is its owner's until Destroy, whatever events come: also after errors, and also those that EventConnectRequest brings. Of what
+// one Poll has given something may still be of an ID that was destroyed because of what came before it there. Memory that is given to
+// PostSend or PostRecv must stay until its completion, or until Destroy of the ID; but inline sends are copied.
 //
 // # Threading
 //
@@ -105,9 +106,9 @@ type Completion struct {
 	WRID   uint64
 	ID     ID
 	Op     Opcode
-	Status uint8 // enum ibv_wc_status
-	Bytes  uint32
-	SrcQPN uint32
+	Status uint8          // enum ibv_wc_status
+	Bytes  uint32         // received; of a datagram with the GRHBytes before it
+	SrcQPN uint32         // of a datagram
 	Src    abi.SockaddrIn // of a datagram: the IPv4 address of its sender, without a port; Family is 0 if the device does not tell
 }
 

@@ -2,12 +2,12 @@
 #ifndef DMTR_DPDK_INTERNAL_H
 #define DMTR_DPDK_INTERNAL_H
 
+#include "own_thread.h"
 #include "shim.h"
 
 #include <rte_config.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
-#include <stdarg.h>
 #include <stdbool.h>
 
 #define MAX_PORTS 8
@@ -31,10 +31,6 @@ struct port {
 };
 
 /* eal.c */
-int on_own_thread(int (*run)(void *), void *arg);
-void log_clear(void);
-void log_last_lines(char *out, size_t size);
-int explain(int error, char *text, size_t size, const char *format, ...) __attribute__((format(printf, 4, 5)));
 int eal_start(const struct dmtr_dpdk_config *config, char *error, size_t error_size);
 
 /* gate.c: keeps bursts and the control of ports apart. */
