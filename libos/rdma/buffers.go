@@ -55,7 +55,7 @@ func (b *buffers) grow() abi.Errno {
 	if p == nil {
 		return unix.ENOMEM
 	}
-	mr, err := b.dev.Register(p, uint64(n), false)
+	mr, err := b.dev.Register(p, uint64(n), 0)
 	if err != 0 {
 		mem.Unmap(p, n)
 		return err

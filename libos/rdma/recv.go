@@ -2,6 +2,7 @@ package rdma
 
 import (
 	"github.com/libdmtr/libdmtr/libos/internal/inbox"
+	"github.com/libdmtr/libdmtr/libos/rdma/verbs"
 	"github.com/libdmtr/libdmtr/libos/rdma/wire"
 )
 
@@ -137,7 +138,7 @@ func (c *conn) fetch(in *inbox.Stream) bool {
 	room := in.Room(c.incoming)
 	for room != nil && !c.refused && c.granted < c.incoming && c.nwindows < len(c.windows) {
 		part := room[c.granted:min(c.incoming, c.granted+grantBytes)]
-		mr, err := c.os.dev.Register(ptr(part), uint64(len(part)), true)
+		mr, err := c.os.dev.Register(ptr(part), uint64(len(part)), verbs.RemoteWrite)
 		if err != 0 {
 			break
 		}

@@ -293,7 +293,7 @@ func (c *conn) write() {
 			c.broken(unix.EIO) // the push went without Reclaim
 			return
 		}
-		mr, err := c.os.dev.Register(c.os.iov[0].At.Pointer(), uint64(g.Length), false)
+		mr, err := c.os.dev.Register(c.os.iov[0].At.Pointer(), uint64(g.Length), 0)
 		if err != 0 {
 			c.noRequests = true
 			c.control(wire.Message{Type: wire.Wrote})

@@ -3,12 +3,14 @@ package verbs
 import (
 	"bytes"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 func TestConnect(t *testing.T) {
@@ -121,23 +123,41 @@ func TestSegments(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	a, b, toB, _ := pair(t, 1)
+	remote(t, a, b, SendWR{ID: toB, WRID: 7, Op: OpRead, RemoteAddr: b.mr.Addr + 2<<20, RKey: b.mr.RKey}, b.memory[2<<20:], a.memory[1<<20:])
+	wr := SendWR{ID: toB, WRID: 8, Op: OpWrite, Signaled: true, NumSGE: 1, RemoteAddr: b.mr.Addr, RKey: b.mr.RKey}
+	wr.SGEs[0] = a.sge(0, 1)
+	require.Zero(t, a.d.PostSend(&wr))
+	assert.Equal(t, uint8(StatusRemoteKey), a.completion(b).Status, "only to be read")
+}
+
+func TestWrite(t *testing.T) {
+	a, b, toB, _ := pair(t, 1)
+	p := mem.Map(1 << 20)
+	mr, errno := b.d.Register(p, 1<<20, RemoteWrite)
+	require.Zero(t, errno)
+	remote(t, a, b, SendWR{ID: toB, WRID: 7, Op: OpWrite, RemoteAddr: mr.Addr, RKey: mr.RKey}, a.memory[1<<20:], unsafe.Slice((*byte)(p), 1<<20))
+	b.d.Deregister(mr)
+	wr := SendWR{ID: toB, WRID: 8, Op: OpWrite, Signaled: true, NumSGE: 1, RemoteAddr: mr.Addr, RKey: mr.RKey}
+	wr.SGEs[0] = a.sge(0, 1)
+	require.Zero(t, a.d.PostSend(&wr))
+	c := a.completion(b)
+	assert.Equal(t, uint8(StatusRemoteKey), c.Status, "not registered any more")
+	assert.Equal(t, abi.Errno(unix.EPROTO), StatusErrno(c.Status))
+	mem.Unmap(p, 1<<20)
+}
+
+// remote moves 1 MiB between a.memory[1<<20:] and what wr says.
+func remote(t *testing.T, a, b *side, wr SendWR, from, to []byte) {
 	const size = 1 << 20
-	source := b.memory[2<<20:][:size]
-	for i := range source {
-		source[i] = byte(i ^ i>>8 ^ i>>13)
+	for i := range from[:size] {
+		from[i] = byte(i ^ i>>8 ^ i>>13)
 	}
-	wr := SendWR{ID: toB, WRID: 7, Op: OpRead, Signaled: true, NumSGE: 1, RemoteAddr: b.mr.Addr + 2<<20, RKey: b.mr.RKey}
+	wr.Signaled, wr.NumSGE = true, 1
 	wr.SGEs[0] = a.sge(1<<20, size)
 	require.Zero(t, a.d.PostSend(&wr))
 	c := a.completion(b)
-	require.Equal(t, Completion{WRID: 7, ID: toB, Op: OpRead, Bytes: c.Bytes}, c)
-	require.True(t, bytes.Equal(source, a.memory[1<<20:][:size]))
-
-	wr.RKey += 0x100 // none, or none of this connection
-	require.Zero(t, a.d.PostSend(&wr))
-	c = a.completion(b)
-	assert.Equal(t, uint8(StatusRemoteKey), c.Status)
-	assert.Equal(t, abi.Errno(unix.EPROTO), StatusErrno(c.Status))
+	require.Equal(t, Completion{WRID: 7, ID: wr.ID, Op: wr.Op, Bytes: c.Bytes}, c)
+	require.True(t, bytes.Equal(from[:size], to[:size]))
 }
 
 func TestOrderAndRoom(t *testing.T) {
@@ -237,7 +257,7 @@ func TestWrongCalls(t *testing.T) {
 	assert.Equal(t, abi.Errno(unix.ENOTCONN), d.Accept(toB, nil))
 	assert.Equal(t, bad, d.Connect(toB, make([]byte, MaxPrivateConnect+1)))
 	assert.Equal(t, bad, d.PostSend(&SendWR{ID: toB, Op: OpRecv}))
-	_, errno := d.Register(nil, 1, false)
+	_, errno := d.Register(nil, 1, 0)
 	assert.Equal(t, bad, errno)
 	d.Deregister(MR{Handle: 77})
 	d.FreeAH(77)

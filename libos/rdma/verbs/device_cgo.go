@@ -103,11 +103,11 @@ func Open(cfg *Config) (Device, error) {
 
 func (d *device) Attr() Attr { return d.attr }
 
-func (d *device) Register(p unsafe.Pointer, n uint64, remoteRead bool) (MR, abi.Errno) {
+func (d *device) Register(p unsafe.Pointer, n uint64, peers Access) (MR, abi.Errno) {
 	if n == 0 || p == nil {
 		return MR{}, unix.EINVAL
 	}
-	mr, errno := d.shim.register(d.c, p, n, remoteRead)
+	mr, errno := d.shim.register(d.c, p, n, peers)
 	if errno != 0 {
 		return MR{}, errno
 	}

@@ -39,7 +39,7 @@ func bePeer(role string) {
 	at, _ := d.Name(listener)
 	fmt.Println(at.Number())
 	p := mem.Map(1 << 16)
-	mr, errno := d.Register(p, 1<<16, true)
+	mr, errno := d.Register(p, 1<<16, 0)
 	check("register", errno)
 	buffer := SGE{mr.Addr, 64, mr.LKey}
 	var c [4]Completion
@@ -275,14 +275,14 @@ func TestMemory(t *testing.T) {
 	before := resources(t)
 	for range 50 {
 		p := mem.Map(1 << 20)
-		mr, errno := a.d.Register(p, 1<<20, false)
+		mr, errno := a.d.Register(p, 1<<20, 0)
 		require.Zero(t, errno)
 		require.Equal(t, uint64(uintptr(p)), mr.Addr)
 		a.d.Deregister(mr)
 		a.d.Deregister(mr)
 		mem.Unmap(p, 1<<20)
 	}
-	_, errno := a.d.Register(unsafe.Pointer(&[1]byte{}), 1<<40, false)
+	_, errno := a.d.Register(unsafe.Pointer(&[1]byte{}), 1<<40, 0)
 	assert.NotZero(t, errno, "no memory")
 	assert.Equal(t, before, resources(t))
 }

@@ -123,7 +123,7 @@ func newSide(t testing.TB, ip [4]byte) *side {
 	require.NotNil(t, p)
 	s := &side{t: t, d: d.(*device), memory: unsafe.Slice((*byte)(p), sideMemory)}
 	var errno abi.Errno
-	s.mr, errno = d.Register(p, sideMemory, true)
+	s.mr, errno = d.Register(p, sideMemory, RemoteRead)
 	require.Zero(t, errno)
 	t.Cleanup(func() {
 		d.Close()

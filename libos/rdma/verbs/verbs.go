@@ -62,6 +62,15 @@ type MR struct {
 	Addr, Len  uint64
 }
 
+// Access is what peers that know the RKey may do with registered memory.
+type Access uint8
+
+// RemoteRead and RemoteWrite may be combined.
+const (
+	RemoteRead Access = 1 << iota
+	RemoteWrite
+)
+
 // SGE is struct ibv_sge.
 type SGE struct {
 	Addr uint64
@@ -156,8 +165,8 @@ type QPParams struct {
 type Device interface {
 	Attr() Attr
 
-	// Register makes memory known to the device, for its own work and, if remoteWrite, for writes by peers.
-	Register(p unsafe.Pointer, n uint64, remoteWrite bool) (MR, abi.Errno)
+	// Register makes memory known to the device, for its own work and for what peers may do, if anything.
+	Register(p unsafe.Pointer, n uint64, peers Access) (MR, abi.Errno)
 	Deregister(MR)
 
 	// Listen lets connections to addr arrive. Port 0: the device picks one, see Name. EADDRINUSE, EADDRNOTAVAIL.

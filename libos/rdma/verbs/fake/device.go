@@ -53,7 +53,7 @@ func (d *Device) Addr() [4]byte { return d.addr }
 func (d *Device) Attr() verbs.Attr { return d.f.Attr }
 
 // Register implements verbs.Device.
-func (d *Device) Register(p unsafe.Pointer, n uint64, remoteWrite bool) (verbs.MR, abi.Errno) {
+func (d *Device) Register(p unsafe.Pointer, n uint64, peers verbs.Access) (verbs.MR, abi.Errno) {
 	if d.f.Unregistrable == 0 {
 		return verbs.MR{}, unix.ENOMEM
 	}
@@ -62,7 +62,7 @@ func (d *Device) Register(p unsafe.Pointer, n uint64, remoteWrite bool) (verbs.M
 	}
 	d.key++
 	mr := verbs.MR{Handle: d.key, LKey: d.key, RKey: d.key | 1<<31, Addr: uint64(uintptr(p)), Len: n}
-	d.mrs[mr.LKey] = region{mr, remoteWrite}
+	d.mrs[mr.LKey] = region{mr, peers&verbs.RemoteWrite != 0}
 	return mr, 0
 }
 

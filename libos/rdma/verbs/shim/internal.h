@@ -70,7 +70,7 @@ struct queue *queue_reserve(struct device *d, uint32_t n, int *error);
 void queue_release(struct queue *q, uint32_t n);
 
 /* memory.c */
-int memory_register(struct dmtr_rdma_device *device, void *p, uint64_t n, int remote_read, struct dmtr_rdma_mr *mr);
+int memory_register(struct dmtr_rdma_device *device, void *p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *mr);
 void memory_deregister(void *mr);
 int ah_new(struct dmtr_rdma_id *from, const struct sockaddr_in *addr, void **ah);
 void ah_free(void *ah);

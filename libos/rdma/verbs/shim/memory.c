@@ -7,14 +7,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int memory_register(struct dmtr_rdma_device *device, void *p, uint64_t n, int remote_read, struct dmtr_rdma_mr *out)
+int memory_register(struct dmtr_rdma_device *device, void *p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *out)
 {
     struct device *d = (struct device *)device;
     struct ibv_mr *mr;
     struct calm calm;
     int error = 0;
     calm_begin(&calm);
-    mr = ibv_reg_mr(d->pd, p, (size_t)n, IBV_ACCESS_LOCAL_WRITE | (remote_read ? IBV_ACCESS_REMOTE_READ : 0));
+    mr = ibv_reg_mr(d->pd, p, (size_t)n,
+        IBV_ACCESS_LOCAL_WRITE | (peers & DMTR_RDMA_REMOTE_READ ? IBV_ACCESS_REMOTE_READ : 0) |
+            (peers & DMTR_RDMA_REMOTE_WRITE ? IBV_ACCESS_REMOTE_WRITE : 0));
     if (mr == NULL)
         error = last_error();
     else

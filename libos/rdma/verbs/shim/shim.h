@@ -32,6 +32,10 @@ struct dmtr_rdma_id {
     uint32_t name;
 };
 
+/* As verbs.Access: what peers may do with memory. */
+#define DMTR_RDMA_REMOTE_READ 1u
+#define DMTR_RDMA_REMOTE_WRITE 2u
+
 enum dmtr_rdma_op { DMTR_RDMA_SEND, DMTR_RDMA_READ, DMTR_RDMA_WRITE }; /* as verbs.Opcode */
 
 #define DMTR_RDMA_SIGNALED 1u
@@ -115,7 +119,7 @@ struct dmtr_rdma {
     void (*arm)(struct dmtr_rdma_device *device);    /* what has come already is in completions then */
     void (*disarm)(struct dmtr_rdma_device *device); /* takes in what made completion_fd readable */
 
-    int (*register_memory)(struct dmtr_rdma_device *device, void *p, uint64_t n, int remote_read, struct dmtr_rdma_mr *mr);
+    int (*register_memory)(struct dmtr_rdma_device *device, void *p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *mr);
     void (*deregister)(void *mr);
     int (*new_ah)(struct dmtr_rdma_id *from, const struct sockaddr_in *addr, void **ah);
     void (*free_ah)(void *ah);
