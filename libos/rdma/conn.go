@@ -3,6 +3,7 @@ package rdma
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/inbox"
 	"github.com/libdmtr/libdmtr/libos/rdma/verbs"
 	"github.com/libdmtr/libdmtr/libos/rdma/wire"
 	"github.com/libdmtr/libdmtr/runtime/abi"
@@ -73,10 +74,11 @@ type conn struct {
 	arrived  uint64 // and here
 	windows  [wire.MaxGrants]verbs.MR
 	nwindows int
-	asked    bool // it may send no data before
-	refused  bool // the peer cannot write
-	deaf     bool // it has broken the rules, nothing it says counts
-	fin      bool // nothing comes after what is in the fifo
+	block    *inbox.Stream // of a closed connection: has the memory of the windows
+	asked    bool          // it may send no data before
+	refused  bool          // the peer cannot write
+	deaf     bool          // it has broken the rules, nothing it says counts
+	fin      bool          // nothing comes after what is in the fifo
 }
 
 // sent is an entry of the send queue: what is to be done once it is over.
@@ -292,13 +294,18 @@ func (c *conn) bury() {
 
 // close is for a socket that is closed: the peer gets what was pushed, and the end.
 func (c *conn) close() {
-	if c.state != connected || c.cause != 0 || c.writing > 0 {
+	if c.writing > 0 {
+		c.reclaim()
+	}
+	if c.state != connected || c.cause != 0 {
 		c.destroy()
 		c.drop()
 		return
 	}
+	if c.nwindows > 0 { // a write that fails would end the connection before the peer has read everything
+		c.block = &c.sock.in
+	}
 	c.sock = nil
-	c.revoke()
 	c.drop()
 	c.control(wire.Message{Type: wire.Fin})
 	if c.cause != 0 {
@@ -321,6 +328,10 @@ func (c *conn) destroy() {
 	delete(o.byID, c.ident)
 	o.leave(c.slot)
 	c.revoke()
+	if c.block != nil {
+		c.block.Drop()
+		c.block = nil
+	}
 	for ; c.tail != c.head; c.tail++ {
 		c.over(&c.ring[c.tail%uint32(len(c.ring))])
 	}

@@ -50,6 +50,7 @@ type LibOS struct {
 	spare []uint32
 	byID  map[verbs.ID]happening // whom events are for
 	round uint64                 // of Poll
+	grant uint64                 // bytes
 	dirty bool                   // something is posted and not flushed
 
 	dying   []*conn      // broken; what they have received is still to be taken in
@@ -81,7 +82,7 @@ type happening interface{ event(e *verbs.Event) }
 
 // open makes a libOS on a device, which it closes if that fails.
 func open(eng *engine.Engine, cfg *config.Config, dev verbs.Device, now func() int64) (engine.LibOS, error) {
-	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, dev: dev, attr: dev.Attr(), now: now, byID: make(map[verbs.ID]happening)}
+	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, dev: dev, attr: dev.Attr(), now: now, byID: make(map[verbs.ID]happening), grant: grantBytes}
 	o.bufs = buffers{dev: dev, size: cfg.Rdma.BufferBytes}
 	o.dgram = buffers{dev: dev, size: verbs.GRHBytes + o.attr.PortMTU}
 	o.peers.init(o)

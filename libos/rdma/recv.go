@@ -6,7 +6,8 @@ import (
 	"github.com/libdmtr/libdmtr/libos/rdma/wire"
 )
 
-// grantBytes is how much of a request is granted at a time. That is what is registered, twice over at most.
+// grantBytes is how much of a request is granted at a time, if a test has not chosen otherwise. That is what is registered, twice over
+// at most.
 const grantBytes = 1 << 20
 
 // received takes a message in, of n bytes, in a buffer of bufs.
@@ -79,16 +80,16 @@ func (c *conn) serve() {
 	in := &c.sock.in
 	for in.Wants() {
 		switch {
-		case c.held > 0:
+		case c.incoming > 0 && (c.arrived == c.incoming || c.state == connected && !c.fin):
+			if !c.fetch(in) {
+				c.returnCredits()
+				return
+			}
+		case c.incoming == 0 && c.held > 0:
 			p := c.piece(0)
 			p.at += in.Offer(c.os.bufs.bytes(p.buf)[p.at:p.end])
 			if p.at == p.end {
 				c.taken(*p)
-			}
-		case c.incoming > 0 && c.state == connected && !c.fin:
-			if !c.fetch(in) {
-				c.returnCredits()
-				return
 			}
 		case c.fin:
 			c.revoke()
@@ -128,7 +129,7 @@ func (c *conn) returnCredits() {
 func (c *conn) fetch(in *inbox.Stream) bool {
 	if c.arrived == c.incoming {
 		n := c.incoming
-		c.incoming, c.granted, c.arrived, c.asked = 0, 0, 0, false
+		c.incoming, c.granted, c.arrived = 0, 0, 0
 		in.Filled(int(n))
 		return true
 	}
@@ -137,7 +138,7 @@ func (c *conn) fetch(in *inbox.Stream) bool {
 	}
 	room := in.Room(c.incoming)
 	for room != nil && !c.refused && c.granted < c.incoming && c.nwindows < len(c.windows) {
-		part := room[c.granted:min(c.incoming, c.granted+grantBytes)]
+		part := room[c.granted:min(c.incoming, c.granted+c.os.grant)]
 		mr, err := c.os.dev.Register(ptr(part), uint64(len(part)), verbs.RemoteWrite)
 		if err != 0 {
 			break
@@ -181,6 +182,7 @@ func (c *conn) wrote(n uint64) {
 		c.granted -= w.Len
 	}
 	c.arrived += n
+	c.asked = c.arrived < c.incoming
 	c.serve()
 }
 

@@ -47,6 +47,10 @@ func (c *conn) push(op *engine.Op) bool {
 		case unix.EAGAIN:
 			return false
 		default:
+			if op.Sent > 0 { // the stream would be broken
+				c.broken(err)
+				return false
+			}
 			op.Complete(err)
 			return true
 		}

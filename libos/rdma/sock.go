@@ -288,7 +288,9 @@ func (s *sock) Close() {
 	if s.conn != nil {
 		s.conn.close()
 	}
-	s.in.Drop()
+	if s.conn == nil || s.conn.block == nil {
+		s.in.Drop()
+	}
 	s.os.flush()
 }
 

@@ -126,7 +126,8 @@ func (f *Fabric) run() {
 		}
 	}
 	n := 0
-	for _, q := range f.busy {
+	for i := 0; i < len(f.busy); i++ { // others may be added
+		q := f.busy[i]
 		q.run()
 		if q.idle() {
 			q.busy = false

@@ -1,0 +1,307 @@
+package rdma
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/libdmtr/libdmtr/libos/libostest"
+	"github.com/libdmtr/libdmtr/libos/rdma/verbs"
+	"github.com/libdmtr/libdmtr/libos/rdma/verbs/fake"
+	"github.com/libdmtr/libdmtr/libos/rdma/wire"
+	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
+)
+
+// stranger is a peer that uses its device as it likes.
+type stranger struct {
+	t      *testing.T
+	dev    *fake.Device
+	id     verbs.ID
+	memory []byte
+	mr     verbs.MR
+	at     int
+	events []verbs.Event
+	got    []wire.Message
+}
+
+const strangerBuffer = 8192
+
+func newStranger(t *testing.T, f *fake.Fabric) *stranger {
+	s := &stranger{t: t, dev: f.Join(), memory: libostest.Memory(t, 64*strangerBuffer)}
+	var err abi.Errno
+	s.mr, err = s.dev.Register(unsafe.Pointer(unsafe.SliceData(s.memory)), uint64(len(s.memory)), verbs.RemoteWrite)
+	require.Zero(t, err)
+	t.Cleanup(s.dev.Close)
+	return s
+}
+
+func (s *stranger) poll() {
+	var c [16]verbs.Completion
+	var e [16]verbs.Event
+	nc, ne := s.dev.Poll(c[:], e[:])
+	s.events = append(s.events, e[:ne]...)
+	for i := range c[:nc] {
+		if c[i].Op == verbs.OpRecv && c[i].Status == verbs.StatusSuccess {
+			var m wire.Message
+			_, err := m.Parse(s.memory[c[i].WRID*strangerBuffer:][:c[i].Bytes])
+			require.NoError(s.t, err)
+			s.got = append(s.got, m)
+		}
+	}
+}
+
+// until polls both sides until an event of a type comes.
+func (s *stranger) until(l *libostest.Lib, types ...verbs.EventType) *verbs.Event {
+	for range 10_000 {
+		for i := range s.events {
+			for _, typ := range types {
+				if s.events[i].Type == typ {
+					e := s.events[i]
+					s.events = s.events[i+1:]
+					return &e
+				}
+			}
+		}
+		s.poll()
+		l.Step()
+	}
+	require.FailNow(s.t, "no event")
+	return nil
+}
+
+func (s *stranger) setUp() {
+	require.Zero(s.t, s.dev.CreateQP(s.id, &verbs.QPParams{SendWR: 64, RecvWR: 32, MaxSGE: 1, Inline: 220}))
+	for i := range 32 {
+		require.Zero(s.t, s.dev.PostRecv(s.id, uint64(i), verbs.SGE{Addr: s.mr.Addr + uint64(i*strangerBuffer), Len: strangerBuffer, LKey: s.mr.LKey}))
+	}
+}
+
+// dial connects, and returns the outcome.
+func (s *stranger) dial(l *libostest.Lib, addr *abi.SockaddrIn, hello []byte) *verbs.Event {
+	var err abi.Errno
+	s.id, err = s.dev.Dial(addr, nil)
+	require.Zero(s.t, err)
+	s.until(l, verbs.EventResolved)
+	s.setUp()
+	require.Zero(s.t, s.dev.Connect(s.id, hello))
+	return s.until(l, verbs.EventEstablished, verbs.EventRejected)
+}
+
+// send sends a message as it is.
+func (s *stranger) send(p []byte) {
+	at := (32 + s.at%32) * strangerBuffer
+	s.at++
+	copy(s.memory[at:], p)
+	wr := &verbs.SendWR{ID: s.id, Op: verbs.OpSend, Signaled: true, NumSGE: 1}
+	wr.SGEs[0] = verbs.SGE{Addr: s.mr.Addr + uint64(at), Len: uint32(len(p)), LKey: s.mr.LKey}
+	require.Zero(s.t, s.dev.PostSend(wr))
+}
+
+func (s *stranger) say(m wire.Message, data string) {
+	p := make([]byte, wire.GrantLen)
+	s.send(append(p[:m.Put(p)], data...))
+}
+
+func hello(credits uint16, buffer uint32) []byte {
+	p := make([]byte, wire.HelloLen)
+	(&wire.Hello{Credits: credits, Buffer: buffer}).Put(p)
+	return p
+}
+
+func text(s string) string {
+	n := byte(len(s))
+	return "\x10\x10\x20\x10\x00\x00\x00" + string([]byte{4 + n}) + "\x00\x00\x00\x01\x00\x00\x00" + string([]byte{n}) + s
+}
+
+func data(s string) wire.Message { return wire.Message{Type: wire.Data, Length: uint32(len(s))} }
+
+// begin10k is the beginning of a message of 10,000 bytes.
+const begin10k = "\x10\x10\x20\x10\x00\x00\x27\x14\x00\x00\x00\x01\x00\x00\x27\x10"
+
+// Whatever a peer does, its queue gets what came before, then an errno; and the other queues go on.
+func TestHostilePeers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(s *stranger, wait func(wire.Type) wire.Message)
+		want abi.Errno
+	}{
+		{"short", func(s *stranger, _ func(wire.Type) wire.Message) { s.send([]byte{1, 0, 0}) }, unix.EPROTO},
+		{"type", func(s *stranger, _ func(wire.Type) wire.Message) { s.say(wire.Message{Type: 99}, "") }, unix.EPROTO},
+		{"length", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Data, Length: 1 << 29}, "x")
+		}, unix.EPROTO},
+		{"credits", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Credit, Credits: 1}, "")
+		}, unix.EPROTO},
+		{"without credit", func(s *stranger, _ func(wire.Type) wire.Message) {
+			for range 18 {
+				s.say(data("\x10\x10"), "\x10\x10")
+			}
+		}, unix.EILSEQ},
+		{"grant", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Grant, Length: 1, Addr: 1, Key: 1}, "")
+		}, unix.EPROTO},
+		{"decline", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Decline, Length: 1}, "")
+		}, unix.EPROTO},
+		{"wrote", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Wrote, Length: 1}, "")
+		}, unix.EPROTO},
+		{"refusal", func(s *stranger, _ func(wire.Type) wire.Message) { s.say(wire.Message{Type: wire.Wrote}, "") }, unix.EPROTO},
+		{"after the end", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Fin}, "")
+			s.say(data("x"), "x")
+		}, unix.ECONNABORTED},
+		{"magic", func(s *stranger, _ func(wire.Type) wire.Message) { s.say(data("GET "), "GET ") }, unix.EILSEQ},
+		{"too large", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(data(begin10k), "\x10\x10\x20\x10\x7f\xff\xff\xff\x00\x00\x00\x01")
+			s.say(data("12"), "12")
+		}, unix.EPROTO},
+		{"too much", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.say(data(begin10k[:12]), "\x10\x10\x20\x10\x7f\xff\xff\xff\x00\x00\x00\x01")
+		}, unix.EMSGSIZE},
+		{"data instead of a write", func(s *stranger, wait func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
+			wait(wire.Grant)
+			s.say(data("x"), "x")
+		}, unix.EPROTO},
+		{"less written", func(s *stranger, wait func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
+			wait(wire.Grant)
+			s.say(wire.Message{Type: wire.Wrote, Length: 9999}, "")
+		}, unix.EPROTO},
+		{"more requested than the message has", func(s *stranger, wait func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Request, Length: wire.MaxRequest}, begin10k)
+			assert.EqualValues(s.t, wire.MaxRequest, wait(wire.Decline).Length)
+			s.say(wire.Message{Type: wire.Credit, Credits: 9}, "")
+		}, unix.EPROTO},
+		{"wrong key", func(s *stranger, wait func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
+			s.write(wait(wire.Grant), 1, 0)
+		}, unix.ECONNRESET},
+		{"beyond the end", func(s *stranger, wait func(wire.Type) wire.Message) {
+			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
+			s.write(wait(wire.Grant), 0, 1)
+		}, unix.ECONNRESET},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := fake.New(1)
+			opt := options(t, f)
+			l := libostest.Open(t, &opt, nil)
+			a, b := l.Pair()
+			lqd, addr := l.Listener()
+			s := newStranger(t, f)
+			accept := l.Token(l.Accept(lqd))
+			require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
+			r, err := l.Wait(accept)
+			require.Zero(t, err)
+			qd := r.Accept().QD
+			s.say(data(text("good")), text("good"))
+			s.poll()
+			assert.Equal(t, "good", l.PopText(qd))
+			pops := []uint64{l.Token(l.Pop(qd, 0)), l.Token(l.Pop(qd, 0))}
+			c.do(s, func(want wire.Type) wire.Message {
+				for range 1000 {
+					s.poll()
+					l.Step()
+					if n := len(s.got); n > 0 && s.got[n-1].Type == want {
+						return s.got[n-1]
+					}
+				}
+				require.FailNow(t, "not said")
+				return wire.Message{}
+			})
+			for range 100 {
+				s.poll()
+				l.Step()
+			}
+			for _, qt := range append(pops, l.Token(l.Pop(qd, 0))) {
+				_, err := l.Wait(qt)
+				assert.Equal(t, c.want, err)
+			}
+			l.Pushed(a, libostest.Text(t, "the others go on"))
+			assert.Equal(t, "the others go on", l.PopText(b))
+			require.Zero(t, l.CloseQueue(qd))
+		})
+	}
+}
+
+// write writes to a grant, with a key that is wrong by so much, and so many bytes too many.
+func (s *stranger) write(g wire.Message, key, beyond uint32) {
+	wr := &verbs.SendWR{ID: s.id, Op: verbs.OpWrite, Signaled: true, NumSGE: 1, RemoteAddr: g.Addr, RKey: g.Key + key}
+	wr.SGEs[0] = verbs.SGE{Addr: s.mr.Addr, Len: g.Length + beyond, LKey: s.mr.LKey}
+	require.Zero(s.t, s.dev.PostSend(wr))
+}
+
+// A peer that is no library of this kind, or of another version, is refused, and told why.
+func TestStrangersHello(t *testing.T) {
+	f := fake.New(1)
+	opt := options(t, f)
+	l := libostest.Open(t, &opt, nil)
+	_, addr := l.Listener()
+	version := hello(16, 8192)
+	version[4]++
+	for _, p := range [][]byte{nil, []byte("GET / HTTP/1.0"), version, hello(1, 8192), hello(16, 1)} {
+		s := newStranger(t, f)
+		e := s.dial(l, &addr, p)
+		require.Equal(t, verbs.EventRejected, e.Type)
+		reason, err := wire.ParseReason(e.Private[:e.PrivateLen])
+		require.NoError(t, err)
+		assert.Equal(t, wire.Mismatch, reason)
+		s.dev.Close()
+	}
+	for answer, want := range map[string]abi.Errno{"": unix.EPROTO, "other": unix.EPROTO, string(version): unix.EPROTO, "reject": unix.ECONNREFUSED} {
+		s := newStranger(t, f)
+		place, err := s.dev.Listen(&abi.SockaddrIn{}, 1)
+		require.Zero(t, err)
+		name, _ := s.dev.Name(place)
+		qd := l.Socket(engine.KindStream)
+		connect := l.Token(l.Connect(qd, &name))
+		s.id = s.until(l, verbs.EventConnectRequest).ID
+		if answer == "reject" {
+			require.Zero(t, s.dev.Reject(s.id, []byte("no")))
+		} else {
+			s.setUp()
+			require.Zero(t, s.dev.Accept(s.id, []byte(answer)))
+		}
+		_, err = l.Wait(connect)
+		assert.Equal(t, want, err, "%q", answer)
+		require.Zero(t, l.CloseQueue(qd))
+	}
+}
+
+// A peer that does not read costs no more than the receive buffers.
+func TestBoundedMemory(t *testing.T) {
+	f := fake.New(1)
+	opt := options(t, f)
+	var os *LibOS
+	plain := opt.New
+	opt.New = func(e *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
+		o, err := plain(e, cfg)
+		os = o.(*LibOS)
+		return o, err
+	}
+	l := libostest.Open(t, &opt, nil)
+	a, b := l.Pair()
+	var pushes []uint64
+	for range 1000 {
+		pushes = append(pushes, l.Token(l.Push(a, libostest.Array(t, make([]byte, 5000)))))
+	}
+	l.Drive(10_000)
+	done := 0
+	for _, qt := range pushes {
+		if _, err := l.Result(qt); err == 0 {
+			done++
+		}
+	}
+	assert.Equal(t, 16, done, "one for each buffer")
+	assert.Less(t, os.bufs.used(), 100)
+	for range pushes {
+		assert.Len(t, l.PopText(b), 5000)
+	}
+}
