@@ -137,7 +137,7 @@ func (s *sim) open(e *simEnd) {
 	if s.stream {
 		cfg.Framing = config.FramingStream
 	}
-	cfg.Limits.MaxPop = 1 + s.rnd.IntN(2000)
+	cfg.Limits.MaxPop = 200 + s.rnd.IntN(2000)
 	cfg.Rdma = config.Rdma{ReceiveBuffers: 2 + s.rnd.IntN(5), BufferBytes: 256 << s.rnd.IntN(3), RendezvousBytes: 64 << s.rnd.IntN(6),
 		DatagramBuffers: 4, LingerMillis: 100, ResolveMillis: 1}
 	var err abi.Errno
