@@ -11,6 +11,7 @@ import (
 
 	"github.com/libdmtr/libdmtr/libos/dpdk"
 	"github.com/libdmtr/libdmtr/libos/posix"
+	"github.com/libdmtr/libdmtr/libos/rdma"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -21,6 +22,7 @@ var libOSes = map[string]func(*engine.Engine, *config.Config) (engine.LibOS, err
 	"posix": posix.New,
 	"dpdk":  dpdk.New,
 	"raw":   dpdk.NewRaw,
+	"rdma":  rdma.New,
 }
 
 const defaultLibOS = "posix"
