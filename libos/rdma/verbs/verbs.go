@@ -171,7 +171,7 @@ type Device interface {
 
 	// Listen lets connections to addr arrive. Port 0: the device picks one, see Name. EADDRINUSE, EADDRNOTAVAIL.
 	Listen(addr *abi.SockaddrIn, backlog int) (ID, abi.Errno)
-	// Dial begins to look for the way to addr, from local if that is not nil.
+	// Dial begins to look for the way to addr, from local if that is not nil; its address may be 0.0.0.0 for that of the device.
 	Dial(addr, local *abi.SockaddrIn) (ID, abi.Errno)
 	// CreateQP gives an ID its queues, after EventResolved or EventConnectRequest; from then on it takes PostRecv. ENOMEM: the
 	// device has no more.

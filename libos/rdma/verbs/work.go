@@ -58,9 +58,9 @@ func (w *work) done(number uint32) (request, bool) {
 }
 
 // source finds the sender's IPv4 address in what precedes a datagram: an IPv4 header in its second half, or else a GRH, whose addresses
-// are IPv6 ones that may stand for IPv4.
+// are IPv6 ones that may stand for IPv4. An IPv4 header that has not left the machine may have no checksum.
 func source(grh *[GRHBytes]byte) (addr [4]byte, ok bool) {
-	if ip := grh[20:]; ip[0] == 0x45 && checksum(ip) == 0xffff {
+	if ip := grh[20:]; ip[0] == 0x45 && ip[9] == udp && (checksum(ip) == 0xffff || ip[10]|ip[11] == 0) {
 		return [4]byte(ip[12:16]), true
 	}
 	if grh[0]>>4 == 6 && [12]byte(grh[8:20]) == [12]byte{10: 0xff, 11: 0xff} {
@@ -86,4 +86,7 @@ func (c *Completion) setSource(grh *[GRHBytes]byte) {
 	}
 }
 
-const familyIPv4 = 2
+const (
+	familyIPv4 = 2
+	udp        = 17
+)

@@ -88,16 +88,19 @@ int id_dial(struct dmtr_rdma_device *device, const struct sockaddr_in *addr, con
     struct id *id;
     int error;
     calm_begin(&calm);
+    memset(&source, 0, sizeof(source));
     if (from != NULL) { /* the address, but not the port, which is taken */
         source = *(struct sockaddr_in *)rdma_get_local_addr(((struct id *)from)->cm);
         source.sin_port = 0;
-        local = source.sin_addr.s_addr == htonl(INADDR_ANY) ? NULL : &source;
     } else if (local != NULL) {
         source = *local;
-        local = &source;
+    }
+    if (source.sin_addr.s_addr == htonl(INADDR_ANY)) { /* or the way might lead through another device */
+        source.sin_family = AF_INET;
+        source.sin_addr = ((struct sockaddr_in *)rdma_get_local_addr(((struct device *)device)->anchor))->sin_addr;
     }
     error = id_new((struct device *)device, from ? LOOKUP : ACTIVE, NULL, &id);
-    if (error == 0 && rdma_resolve_addr(id->cm, (struct sockaddr *)local, (struct sockaddr *)&to, RESOLVE_MS) != 0) {
+    if (error == 0 && rdma_resolve_addr(id->cm, (struct sockaddr *)&source, (struct sockaddr *)&to, RESOLVE_MS) != 0) {
         error = last_error();
         destroy(id);
     } else if (error == 0) {
