@@ -58,7 +58,7 @@ refused() {
 build_init() { "$CC" -I"$DMTR_INCLUDE_DIR" init.c -L"$DMTR_LIB_DIR" "$1" -o "$2" || fail "$2 does not link"; }
 build_init -ldmtr ./init
 build_init -l:libdmtr-libos-posix.so ./init-posix
-for name in rdma spdk; do
+for name in spdk; do
     libos=$name
     build_init -l:libdmtr-libos-$name.so ./init-$name
     refused $name $libos ./init-$name
@@ -74,3 +74,13 @@ for name in dpdk lwip; do
     grep -qF "libOS dpdk cannot start" err || fail "$name: $(cat err)"
     DMTR_LIBOS=posix ./init-$name 2> err || fail "$name: DMTR_LIBOS does not win: $(cat err)"
 done
+
+# That of RDMA, too: with a device it starts, without one it says so.
+build_init -l:libdmtr-libos-rdma.so ./init-rdma
+if ! ./init-rdma > out 2> err; then
+    [ "$(cat out err | wc -l)" -eq 1 ] || fail "rdma: more or less than a line: $(cat out err)"
+    grep -qF "libOS rdma cannot start" err || fail "rdma: $(cat err)"
+    ./init-rdma > /dev/null 2>&1
+    [ $? -eq $ENODEV ] || fail "rdma: not ENODEV"
+fi
+DMTR_LIBOS=posix ./init-rdma 2> err || fail "rdma: DMTR_LIBOS does not win: $(cat err)"
