@@ -11,7 +11,7 @@ import (
 // BenchmarkPingPong is what ib_send_lat -s 64 measures: half the time that 64 bytes take to another process and back.
 func BenchmarkPingPong(b *testing.B) {
 	a := newSide(b, near)
-	_, port := startPeer(b)
+	_, port, _ := startPeer(b, far)
 	id := a.dial(address(far, port), nil)
 	require.Zero(b, a.d.PostRecv(id, 1, a.sge(0, 64)))
 	require.Zero(b, a.d.Connect(id, nil))

@@ -231,9 +231,6 @@ func TestLate(t *testing.T) {
 	a.event(EventDisconnected, b)
 	until(t, "late completions", func() bool { return b.d.counters.late > late }, b)
 	assert.Empty(t, b.completions)
-	for i := range b.d.c.num_sends {
-		t.Error(i)
-	}
 }
 
 func TestWrongCalls(t *testing.T) {
@@ -277,4 +274,87 @@ func (s *side) dialing(to *side) ID {
 	require.Zero(s.t, errno)
 	s.event(EventResolved)
 	return id
+}
+
+// TestManyQueues makes QPs so large that one completion queue does not do.
+func TestManyQueues(t *testing.T) {
+	a, b := newSide(t, near), newSide(t, far)
+	listener, errno := b.d.Listen(address(far, 0), 16)
+	require.Zero(t, errno)
+	at, _ := b.d.Name(listener)
+	large := usual
+	large.SendWR = 8000
+	usable := func() (toB, toA ID) {
+		toB, errno := a.d.Dial(&at, nil)
+		require.Zero(t, errno)
+		a.event(EventResolved, b)
+		require.Zero(t, a.d.CreateQP(toB, &large))
+		require.Zero(t, a.d.Connect(toB, nil))
+		toA = b.event(EventConnectRequest, a).ID
+		require.Zero(t, b.d.CreateQP(toA, &large))
+		require.Zero(t, b.d.PostRecv(toA, 1, b.sge(0, 1)))
+		require.Zero(t, b.d.Accept(toA, nil))
+		a.event(EventEstablished, b)
+		b.event(EventEstablished, a)
+		return toB, toA
+	}
+	var ids [][2]ID
+	for len(ids) < 10 {
+		toB, toA := usable()
+		ids = append(ids, [2]ID{toB, toA})
+	}
+	queues := a.d.c.num_queues
+	assert.Greater(t, int(queues), 1)
+	for _, id := range ids { // each is polled
+		require.Zero(t, a.d.PostSend(&SendWR{ID: id[0], Signaled: true}))
+		require.Equal(t, id[0], a.completion(b).ID)
+		require.Equal(t, id[1], b.completion(a).ID)
+	}
+	for range 20 { // what is gone leaves its place to others
+		id := ids[0]
+		ids = ids[1:]
+		a.d.Destroy(id[0])
+		b.d.Destroy(id[1])
+		a.poll()
+		b.poll()
+		a.events, b.events = nil, nil
+		toB, toA := usable()
+		ids = append(ids, [2]ID{toB, toA})
+	}
+	assert.Equal(t, queues, a.d.c.num_queues)
+	assert.Equal(t, queues, b.d.c.num_queues)
+}
+
+// TestRefused posts what the QP cannot take.
+func TestRefused(t *testing.T) {
+	a, b := newSide(t, near), newSide(t, far)
+	listener, errno := b.d.Listen(address(far, 0), 16)
+	require.Zero(t, errno)
+	old := usual
+	defer func() { usual = old }()
+	usual.MaxSGE, usual.Inline = 1, 0
+	toB, _ := connect(t, a, b, listener, 4)
+	conn := a.d.conn(toB)
+	conn.maxSGE = MaxSGE // so that it gets to the device
+	wr := SendWR{ID: toB, Signaled: true}
+	for i := range MaxSGE {
+		wr.SGEs[i] = a.sge(1<<20, 8)
+	}
+	for i, segments := range []uint8{1, MaxSGE, 1} {
+		wr.WRID, wr.NumSGE = uint64(100+i), segments
+		require.Zero(t, a.d.PostSend(&wr))
+	}
+	got := map[uint64]uint8{}
+	for range 3 + 4 { // and what a is to receive
+		c := a.completion(b)
+		got[c.WRID] = c.Status
+		assert.Equal(t, toB, c.ID)
+	}
+	assert.Len(t, got, 7)
+	assert.Equal(t, uint8(StatusLocalQP), got[101])
+	assert.Equal(t, uint8(StatusLocalQP), got[102])
+	assert.Equal(t, uint8(StatusFlushed), got[0])
+	assert.Equal(t, uint64(2), a.d.counters.refused)
+	assert.Equal(t, abi.Errno(unix.ENOTCONN), a.d.PostSend(&wr))
+	assert.Equal(t, abi.Errno(unix.ENOTCONN), a.d.PostRecv(toB, 0, a.sge(0, 1)))
 }

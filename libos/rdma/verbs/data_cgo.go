@@ -13,8 +13,12 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
-// looksEvery is how many polls there are to one look for events, which is a system call.
-const looksEvery = 256
+// A look for events is a system call. So the time is read at every eighth poll, and events are looked for if so many nanoseconds have
+// passed since the last look.
+const (
+	pollsPerClock = 8
+	looksEvery    = 100_000
+)
 
 type counters struct {
 	sends, reads, writes, recvs uint64 // posted
@@ -22,9 +26,10 @@ type counters struct {
 	late                        uint64 // completions of IDs that were gone
 	refused                     uint64
 	inline                      uint64
-	posts, events, sleeps       uint64
+	posts, events, arms         uint64
 }
 
+// Counters visits those of docs/counters.md.
 func (d *device) Counters(visit func(name string, value uint64)) {
 	n := &d.counters
 	for _, c := range []struct {
@@ -33,10 +38,10 @@ func (d *device) Counters(visit func(name string, value uint64)) {
 	}{
 		{"sends", n.sends}, {"reads", n.reads}, {"writes", n.writes}, {"recvs", n.recvs}, {"inline", n.inline},
 		{"completions", n.completions}, {"errors", n.errors}, {"late", n.late}, {"refused", n.refused},
-		{"posts", n.posts}, {"events", n.events}, {"sleeps", n.sleeps},
-		{"ids", uint64(d.conns.used)}, {"regions", uint64(d.mrs.used)}, {"handles", uint64(d.ahs.used)},
+		{"posts", n.posts}, {"events", n.events}, {"arms", n.arms},
+		{"ids", uint64(d.conns.used)}, {"regions", uint64(d.mrs.used)}, {"address_handles", uint64(d.ahs.used)},
 	} {
-		visit(c.name, c.value)
+		visit("device."+c.name, c.value)
 	}
 }
 
@@ -200,10 +205,15 @@ func (d *device) Poll(c []Completion, e []Event) (nc, ne int) {
 	if d.closed {
 		return 0, 0
 	}
-	d.looks++
-	look := d.looks >= looksEvery
+	look := d.armed || d.more
+	if d.polls++; d.polls%pollsPerClock == 0 {
+		now := d.clock.Now()
+		look = look || now-d.looked >= looksEvery
+		if look {
+			d.looked = now
+		}
+	}
 	if d.armed {
-		look = true
 		d.disarm()
 	}
 	wanted := min(len(c), C.DMTR_RDMA_COMPLETIONS)
@@ -215,7 +225,6 @@ func (d *device) Poll(c []Completion, e []Event) (nc, ne int) {
 		nc = d.completions(c, 0, uint32(min(d.c.num_completions, C.uint32_t(wanted))))
 	}
 	if look {
-		d.looks = 0
 		ne = d.events(e)
 	}
 	return nc, ne
@@ -281,7 +290,7 @@ func (d *device) Arm() {
 		return
 	}
 	d.armed = true
-	d.counters.sleeps++
+	d.counters.arms++
 	d.Flush()
 	if d.held == d.heldEnd {
 		d.shim.arm(d.c)

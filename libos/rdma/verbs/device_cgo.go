@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/clock"
 	"github.com/libdmtr/libdmtr/runtime/shortcall"
 )
 
@@ -65,7 +66,10 @@ type device struct {
 	notice   int // an eventfd: Arm has found something
 	noticed  bool
 	armed    bool
-	looks    uint32 // polls since the last look for events
+	clock    *clock.Clock
+	polls    uint32
+	looked   int64 // when events were looked for
+	more     bool  // there may be more events than were taken
 	pollfd   unix.PollFd
 	counters counters
 	closed   bool
@@ -92,7 +96,7 @@ func Open(cfg *Config) (Device, error) {
 		unix.Close(notice)
 		return nil, err
 	}
-	d := &device{c: c, shim: s, caller: caller, notice: notice}
+	d := &device{c: c, shim: s, caller: caller, notice: notice, clock: clock.New()}
 	d.pollfd = unix.PollFd{Fd: int32(c.event_fd), Events: unix.POLLIN}
 	d.attr = Attr{
 		Name: C.GoString(&c.name[0]), MaxInline: int(c.max_inline), MaxSGE: int(c.max_sge), MaxWR: int(c.max_wr), MaxCQE: int(c.max_cqe),

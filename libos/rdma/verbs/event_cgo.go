@@ -15,6 +15,7 @@ import (
 
 // events gives the events that have come.
 func (d *device) events(e []Event) int {
+	d.more = false
 	d.pollfd.Revents = 0
 	got, _, _ := unix.RawSyscall(unix.SYS_POLL, uintptr(unsafe.Pointer(&d.pollfd)), 1, 0)
 	if got != 1 || len(e) == 0 {
@@ -29,9 +30,7 @@ func (d *device) events(e []Event) int {
 		}
 	}
 	d.counters.events += uint64(n)
-	if n == len(e) || d.c.num_events == C.DMTR_RDMA_EVENTS {
-		d.looks = looksEvery // there may be more
-	}
+	d.more = d.c.num_events == d.c.wanted_events
 	return n
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,6 +54,12 @@ func bePeer(role string) {
 				check("recv", d.PostRecv(e.ID, 1, buffer))
 				check("accept", d.Accept(e.ID, nil))
 			}
+			if e.Type == EventDeviceRemoval {
+				fmt.Println("removed:", e.ID == listener, e.Errno)
+				d.Destroy(e.ID)
+				d.Close()
+				return
+			}
 		}
 		for i := range c[:nc] {
 			if c := &c[i]; c.Op == OpRecv && c.Status == StatusSuccess {
@@ -62,13 +70,13 @@ func bePeer(role string) {
 	}
 }
 
-// startPeer starts one at far, and gives its port.
-func startPeer(t testing.TB) (peer *exec.Cmd, port int) {
+// startPeer starts one, and gives its port and what else it prints.
+func startPeer(t testing.TB, addr [4]byte) (peer *exec.Cmd, port int, prints *bufio.Reader) {
 	needDevice(t)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	peer = exec.Command(exe)
-	peer.Env = append(os.Environ(), fmt.Sprintf("%s=%d.%d.%d.%d", peerRole, far[0], far[1], far[2], far[3]))
+	peer.Env = append(os.Environ(), fmt.Sprintf("%s=%d.%d.%d.%d", peerRole, addr[0], addr[1], addr[2], addr[3]))
 	peer.Stderr = os.Stderr
 	out, err := peer.StdoutPipe()
 	require.NoError(t, err)
@@ -77,16 +85,17 @@ func startPeer(t testing.TB) (peer *exec.Cmd, port int) {
 		_ = peer.Process.Kill()
 		_ = peer.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
+	prints = bufio.NewReader(out)
+	line, err := prints.ReadString('\n')
 	require.NoError(t, err)
 	port, err = strconv.Atoi(strings.TrimSpace(line))
 	require.NoError(t, err)
-	return peer, port
+	return peer, port, prints
 }
 
 func TestPeerKilled(t *testing.T) {
 	a := newSide(t, near)
-	peer, port := startPeer(t)
+	peer, port, _ := startPeer(t, far)
 	id := a.dial(address(far, port), nil)
 	require.Zero(t, a.d.PostRecv(id, 5, a.sge(0, 100)))
 	require.Zero(t, a.d.Connect(id, nil))
@@ -285,6 +294,41 @@ func TestMemory(t *testing.T) {
 	_, errno := a.d.Register(unsafe.Pointer(&[1]byte{}), 1<<40, 0)
 	assert.NotZero(t, errno, "no memory")
 	assert.Equal(t, before, resources(t))
+}
+
+// TestRemoved takes a device away that another process uses. This kernel's rxe is gone only when that has ended.
+func TestRemoved(t *testing.T) {
+	needDevice(t)
+	if line, err := os.ReadFile("/proc/cmdline"); err != nil || !strings.Contains(string(line), "VM_DEVICES") {
+		t.Skip("makes and removes a device, only in a guest")
+	}
+	run := func(words string) {
+		out, err := exec.Command("sh", "-c", words).CombinedOutput()
+		require.NoError(t, err, "%s: %s", words, out)
+	}
+	run("ip link add removed type dummy && ip addr add 198.18.7.1/24 dev removed && ip link set removed up && rdma link add rxe9 type rxe netdev removed")
+	peer, _, prints := startPeer(t, [4]byte{198, 18, 7, 1})
+	removal := exec.Command("rdma", "link", "delete", "rxe9")
+	require.NoError(t, removal.Start())
+	line, err := prints.ReadString('\n')
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintln("removed: true", unix.ENODEV), line)
+	require.NoError(t, peer.Wait())
+	require.NoError(t, removal.Wait())
+	run("ip link delete removed")
+}
+
+// TestCountersDocumented: docs/counters.md has all counters of the device, and no others; and all that are kept can be seen.
+func TestCountersDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/counters.md")
+	require.NoError(t, err)
+	var documented, counted []string
+	for _, m := range regexp.MustCompile("`(device\\.[a-z_]+)`(?:,| \\|)").FindAllSubmatch(text, -1) {
+		documented = append(documented, string(m[1]))
+	}
+	new(device).Counters(func(name string, _ uint64) { counted = append(counted, name) })
+	assert.ElementsMatch(t, counted, documented)
+	assert.Len(t, counted, reflect.TypeFor[counters]().NumField()+3)
 }
 
 func TestNoDevice(t *testing.T) {
