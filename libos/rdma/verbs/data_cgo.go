@@ -213,9 +213,7 @@ func (d *device) Poll(c []Completion, e []Event) (nc, ne int) {
 			d.looked = now
 		}
 	}
-	if d.armed {
-		d.disarm()
-	}
+	d.armed = false
 	wanted := min(len(c), C.DMTR_RDMA_COMPLETIONS)
 	if len(d.refused)|int(d.heldEnd-d.held) != 0 {
 		d.Flush()
@@ -285,6 +283,7 @@ func (d *device) completion(raw *cCompletion, c *Completion) bool {
 
 func (d *device) Fds() []int { return []int{int(d.c.completion_fd), int(d.c.event_fd), d.notice} }
 
+// Arm also takes in what made the descriptors readable before.
 func (d *device) Arm() {
 	if d.closed {
 		return
@@ -296,20 +295,17 @@ func (d *device) Arm() {
 		d.shim.arm(d.c)
 		d.held, d.heldEnd = 0, uint32(min(d.c.num_completions, C.DMTR_RDMA_COMPLETIONS))
 	}
-	if d.held != d.heldEnd || len(d.refused) != 0 {
-		one := uint64(1)
-		d.noticed = true
-		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(d.notice), uintptr(unsafe.Pointer(&one)), 8)
-	}
+	d.notify(d.held != d.heldEnd || len(d.refused) != 0)
 }
 
-// disarm takes in what made the descriptors readable.
-func (d *device) disarm() {
-	d.armed = false
-	d.shim.disarm(d.c)
-	if d.noticed {
-		var count uint64
-		d.noticed = false
+// notify makes a descriptor readable that tells of completions which were taken from the device already.
+func (d *device) notify(readable bool) {
+	count := uint64(1)
+	switch {
+	case readable && !d.noticed:
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(d.notice), uintptr(unsafe.Pointer(&count)), 8)
+	case !readable && d.noticed:
 		_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(d.notice), uintptr(unsafe.Pointer(&count)), 8)
 	}
+	d.noticed = readable
 }

@@ -63,9 +63,9 @@ type device struct {
 	refused  []Completion // to be given by the next Poll
 	held     uint32       // completions that Arm has found: those from here on
 	heldEnd  uint32
-	notice   int // an eventfd: Arm has found something
+	notice   int // an eventfd: see notify
 	noticed  bool
-	armed    bool
+	armed    bool // since the last Poll
 	clock    *clock.Clock
 	polls    uint32
 	looked   int64 // when events were looked for

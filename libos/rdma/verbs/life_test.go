@@ -247,6 +247,29 @@ func TestArmKeeps(t *testing.T) {
 	b.d.Arm()
 	b.poll()
 	assert.Empty(t, b.completions)
+	quiet := false
+	for range 3 { // there may be notices of what was polled, once
+		b.d.Arm()
+		quiet = quiet || !b.sleep(50*time.Millisecond)
+	}
+	assert.True(t, quiet)
+}
+
+// TestEventWakes: the first poll after a sleep gives the event that has ended it.
+func TestEventWakes(t *testing.T) {
+	a, b := newSide(t, near), newSide(t, far)
+	listener, errno := b.d.Listen(address(far, 0), 16)
+	require.Zero(t, errno)
+	at, _ := b.d.Name(listener)
+	id := a.dial(&at, nil)
+	b.d.Arm()
+	require.False(t, b.sleep(50*time.Millisecond))
+	require.Zero(t, a.d.Connect(id, nil))
+	require.True(t, b.sleep(10*time.Second))
+	b.d.polls = 0 // it is not the time's turn
+	b.poll()
+	require.Len(t, b.events, 1)
+	assert.Equal(t, EventConnectRequest, b.events[0].Type)
 }
 
 func TestAllocations(t *testing.T) {

@@ -47,7 +47,6 @@ static int dmtr_rdma_open(shim_t *s, const char *name, uint32_t address, device_
 static void dmtr_rdma_close(shim_t *s, device_t *d) { s->close(d); }
 static void dmtr_rdma_get_events(shim_t *s, device_t *d) { s->get_events(d); }
 static void dmtr_rdma_arm(shim_t *s, device_t *d) { s->arm(d); }
-static void dmtr_rdma_disarm(shim_t *s, device_t *d) { s->disarm(d); }
 static int dmtr_rdma_register(shim_t *s, device_t *d, uintptr_t p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *mr) { return s->register_memory(d, (void *)p, n, peers, mr); }
 static void dmtr_rdma_deregister(shim_t *s, void *mr) { s->deregister(mr); }
 static int dmtr_rdma_new_ah(shim_t *s, id_t_ *from, addr_t *addr, void **ah) { return s->new_ah(from, addr, ah); }
@@ -137,7 +136,6 @@ func (s shim) open(cfg *Config) (*cDevice, error) {
 func (s shim) close(d *cDevice)     { C.dmtr_rdma_close(s.c, d) }
 func (s shim) getEvents(d *cDevice) { C.dmtr_rdma_get_events(s.c, d) }
 func (s shim) arm(d *cDevice)       { C.dmtr_rdma_arm(s.c, d) }
-func (s shim) disarm(d *cDevice)    { C.dmtr_rdma_disarm(s.c, d) }
 
 func (s shim) register(d *cDevice, p unsafe.Pointer, n uint64, peers Access) (C.struct_dmtr_rdma_mr, abi.Errno) {
 	var mr C.struct_dmtr_rdma_mr

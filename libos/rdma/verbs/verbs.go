@@ -209,7 +209,8 @@ type Device interface {
 	// Poll posts, and gives what has come. It looks for events now and then only, but always after Arm.
 	Poll(c []Completion, e []Event) (nc, ne int)
 
-	// Fds are descriptors of which, after Arm and until the next Poll, one is readable if Poll would give anything.
+	// Fds are descriptors of which, after Arm and until the next Poll, one is readable if Poll would give anything. They may stay
+	// readable until the next Arm, and be readable in vain.
 	Fds() []int
 	Arm()
 

@@ -176,11 +176,3 @@ void data_arm(struct dmtr_rdma_device *device)
     fetch(d, DMTR_RDMA_COMPLETIONS);
     calm_end(&calm);
 }
-
-void data_disarm(struct dmtr_rdma_device *device)
-{
-    struct calm calm;
-    calm_begin(&calm);
-    take_notices((struct device *)device);
-    calm_end(&calm);
-}

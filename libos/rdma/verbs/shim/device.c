@@ -238,7 +238,6 @@ __attribute__((visibility("default"))) const struct dmtr_rdma dmtr_rdma = {
     .burst = data_burst,
     .get_events = events_get,
     .arm = data_arm,
-    .disarm = data_disarm,
     .register_memory = memory_register,
     .deregister = memory_deregister,
     .new_ah = ah_new,

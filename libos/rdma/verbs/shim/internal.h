@@ -78,7 +78,6 @@ void ah_free(void *ah);
 /* data.c */
 void data_burst(struct dmtr_rdma_device *device);
 void data_arm(struct dmtr_rdma_device *device);
-void data_disarm(struct dmtr_rdma_device *device);
 
 /* event.c */
 void events_get(struct dmtr_rdma_device *device);

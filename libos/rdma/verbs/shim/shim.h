@@ -116,8 +116,7 @@ struct dmtr_rdma {
 
     void (*burst)(struct dmtr_rdma_device *device);
     void (*get_events)(struct dmtr_rdma_device *device);
-    void (*arm)(struct dmtr_rdma_device *device);    /* what has come already is in completions then */
-    void (*disarm)(struct dmtr_rdma_device *device); /* takes in what made completion_fd readable */
+    void (*arm)(struct dmtr_rdma_device *device); /* what has come already is in completions then */
 
     int (*register_memory)(struct dmtr_rdma_device *device, void *p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *mr);
     void (*deregister)(void *mr);
