@@ -109,7 +109,7 @@ int on_own_thread(int (*run)(void *), void *arg)
     struct job job = {run, arg, EAGAIN};
     sigset_t all, mask;
     pthread_t thread;
-    int error;
+    int error, cancel;
     pthread_mutex_lock(&lock);
     if (out == NULL) { /* kept for ever: another thread may just be printing to them */
         out = fopencookie(&real_stdout, "w", (cookie_io_functions_t){.write = keep_own});
@@ -129,8 +129,10 @@ int on_own_thread(int (*run)(void *), void *arg)
     pthread_sigmask(SIG_SETMASK, &all, &mask);
     error = pthread_create(&thread, NULL, work, &job);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     if (error == 0)
         pthread_join(thread, NULL);
+    pthread_setcancelstate(cancel, &cancel);
     stdout = real_stdout;
     stderr = real_stderr;
     pthread_mutex_unlock(&lock);

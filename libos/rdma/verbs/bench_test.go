@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
 // BenchmarkPingPong is what ib_send_lat -s 64 measures: half the time that 64 bytes take to another process and back.
@@ -49,20 +51,39 @@ func BenchmarkPoll(b *testing.B) {
 	}
 }
 
-// BenchmarkPost is a send of 64 bytes, without its way.
+// BenchmarkPost is how long a post keeps its thread: a send of 64 bytes, and a read and a write of 1 MiB.
 func BenchmarkPost(b *testing.B) {
+	for _, op := range []Opcode{OpSend, OpRead, OpWrite} {
+		b.Run([]string{"send", "read", "write"}[op], func(b *testing.B) { post(b, op) })
+	}
+}
+
+func post(b *testing.B, op Opcode) {
+	const size = 1 << 20
 	a, peer, toB, toA := pair(b, 1)
-	wr := SendWR{ID: toB, Signaled: true, Inline: true, NumSGE: 1}
-	wr.SGEs[0] = a.sge(1<<20, 64)
+	p := mem.Map(size)
+	defer mem.Unmap(p, size)
+	mr, errno := peer.d.Register(p, size, RemoteRead|RemoteWrite)
+	require.Zero(b, errno)
+	wr := SendWR{ID: toB, Op: op, Signaled: true, Inline: op == OpSend, NumSGE: 1, RemoteAddr: mr.Addr, RKey: mr.RKey}
+	wr.SGEs[0] = a.sge(1<<20, size)
+	if op == OpSend {
+		wr.SGEs[0].Len = 64
+	}
 	var c [16]Completion
-	var spent time.Duration
+	var spent, longest time.Duration
 	for range b.N {
 		_ = a.d.PostSend(&wr)
 		start := time.Now()
 		a.d.Flush()
-		spent += time.Since(start)
+		took := time.Since(start)
+		spent += took
+		longest = max(longest, took)
 		for n := 0; n == 0; {
 			n, _ = a.d.Poll(c[:], nil)
+		}
+		if op != OpSend {
+			continue
 		}
 		for n := 0; n == 0; {
 			n, _ = peer.d.Poll(c[:], nil)
@@ -71,4 +92,5 @@ func BenchmarkPost(b *testing.B) {
 		peer.d.Flush() // or the next one comes too early
 	}
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/flush")
+	b.ReportMetric(float64(longest.Nanoseconds()), "ns-longest")
 }

@@ -20,6 +20,9 @@ const (
 	looksEvery    = 100_000
 )
 
+// shortPackets is how many packets a burst sends at most if it is short.
+const shortPackets = 16
+
 type counters struct {
 	sends, reads, writes, recvs uint64 // posted
 	completions, errors         uint64
@@ -77,6 +80,10 @@ func (d *device) PostSend(wr *SendWR) abi.Errno {
 	s.id, s.ah = conn.c, ah
 	s.wr_id = C.uint64_t(wr.ID)<<32 | sendFlag | C.uint64_t(n)
 	d.c.num_sends++
+	d.packets++
+	for i := range wr.SGEs[:wr.NumSGE] {
+		d.packets += uint64(wr.SGEs[i].Len) / uint64(d.attr.PortMTU)
+	}
 	d.countSend(wr)
 	return 0
 }
@@ -155,12 +162,18 @@ func (d *device) Flush() {
 	}
 }
 
-// burst posts what was taken and fetches completions. On soft RoCE posting is a system call in which the kernel sends packets, some tens of
-// microseconds. Even so it is a shortcall: a call by cgo as long as that loses its place in Go's scheduler, which costs more.
+// burst posts what was taken and fetches completions. With soft RoCE posting is a system call in which the kernel sends packets: some
+// microseconds for a few, but milliseconds for large messages. The former is a shortcall, because a call by cgo as long as that may lose
+// its place in Go's scheduler, which costs more; the latter is none, or the garbage collector might have to wait for it.
 func (d *device) burst(wanted int) {
 	c := d.c
 	c.wanted = C.uint32_t(wanted)
-	d.caller.Call(d.shim.burst, uintptr(unsafe.Pointer(c)))
+	if d.packets <= shortPackets {
+		d.caller.Call(d.shim.burst, uintptr(unsafe.Pointer(c)))
+	} else {
+		d.shim.longBurst(c)
+	}
+	d.packets = 0
 	if c.num_sends|c.num_recvs == 0 {
 		return
 	}

@@ -60,6 +60,7 @@ type device struct {
 	mrs    table[unsafe.Pointer]
 	ahs    table[unsafe.Pointer]
 
+	packets  uint64       // that the next burst sends, about
 	refused  []Completion // to be given by the next Poll
 	held     uint32       // completions that Arm has found: those from here on
 	heldEnd  uint32

@@ -45,6 +45,7 @@ typedef struct dmtr_rdma_qp_params params_t;
 
 static int dmtr_rdma_open(shim_t *s, const char *name, uint32_t address, device_t **d, char *error, size_t size) { return s->open(name, address, d, error, size); }
 static void dmtr_rdma_close(shim_t *s, device_t *d) { s->close(d); }
+static void dmtr_rdma_burst(shim_t *s, device_t *d) { s->burst(d); }
 static void dmtr_rdma_get_events(shim_t *s, device_t *d) { s->get_events(d); }
 static void dmtr_rdma_arm(shim_t *s, device_t *d) { s->arm(d); }
 static int dmtr_rdma_register(shim_t *s, device_t *d, uintptr_t p, uint64_t n, uint32_t peers, struct dmtr_rdma_mr *mr) { return s->register_memory(d, (void *)p, n, peers, mr); }
@@ -134,6 +135,7 @@ func (s shim) open(cfg *Config) (*cDevice, error) {
 }
 
 func (s shim) close(d *cDevice)     { C.dmtr_rdma_close(s.c, d) }
+func (s shim) longBurst(d *cDevice) { C.dmtr_rdma_burst(s.c, d) }
 func (s shim) getEvents(d *cDevice) { C.dmtr_rdma_get_events(s.c, d) }
 func (s shim) arm(d *cDevice)       { C.dmtr_rdma_arm(s.c, d) }
 
