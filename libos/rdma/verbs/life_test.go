@@ -45,7 +45,7 @@ func bePeer(role string) {
 	check("register", errno)
 	buffer := SGE{mr.Addr, 64, mr.LKey}
 	var c [4]Completion
-	var e [4]Event
+	var e, e1 [4]Event
 	for {
 		nc, ne := d.Poll(c[:], e[:])
 		for _, e := range e[:ne] {
@@ -57,6 +57,12 @@ func bePeer(role string) {
 			if e.Type == EventDeviceRemoval {
 				fmt.Println("removed:", e.ID == listener, e.Errno)
 				d.Destroy(e.ID)
+				for range 10 * pollsPerClock {
+					time.Sleep(time.Millisecond)
+					d.Poll(c[:], e1[:])
+				}
+				_, errno := d.Dial(address(addr, 1), nil)
+				fmt.Println(errno != 0)
 				d.Close()
 				return
 			}
@@ -336,6 +342,9 @@ func TestRemoved(t *testing.T) {
 	line, err := prints.ReadString('\n')
 	require.NoError(t, err)
 	assert.Equal(t, fmt.Sprintln("removed: true", unix.ENODEV), line)
+	line, err = prints.ReadString('\n')
+	require.NoError(t, err)
+	assert.Equal(t, "true\n", line, "Dial fails, then")
 	require.NoError(t, peer.Wait())
 	require.NoError(t, removal.Wait())
 	run("ip link delete removed")

@@ -102,6 +102,7 @@ static int choose(struct device *d, const char *name, uint32_t address, char *er
         return explain(address != 0 ? EADDRNOTAVAIL : ENODEV, error, size, "there is no RDMA device %.64s%swith %s", name ? name : "", name ? " " : "",
             address ? text : "an IPv4 address");
     }
+    d->own = ((struct sockaddr_in *)rdma_get_local_addr(d->anchor))->sin_addr;
     d->verbs = d->anchor->verbs;
     d->port = d->anchor->port_num;
     return 0;

@@ -97,7 +97,7 @@ int id_dial(struct dmtr_rdma_device *device, const struct sockaddr_in *addr, con
     }
     if (source.sin_addr.s_addr == htonl(INADDR_ANY)) { /* or the way might lead through another device */
         source.sin_family = AF_INET;
-        source.sin_addr = ((struct sockaddr_in *)rdma_get_local_addr(((struct device *)device)->anchor))->sin_addr;
+        source.sin_addr = ((struct device *)device)->own;
     }
     error = id_new((struct device *)device, from ? LOOKUP : ACTIVE, NULL, &id);
     if (error == 0 && rdma_resolve_addr(id->cm, (struct sockaddr *)&source, (struct sockaddr *)&to, RESOLVE_MS) != 0) {

@@ -24,6 +24,7 @@ struct device {
     struct dmtr_rdma_device shared; /* first: Go has the address of this */
     struct rdma_event_channel *events;
     struct rdma_cm_id *anchor; /* without it librdmacm may close the device; NULL when the device is being removed */
+    struct in_addr own; /* the address of anchor */
     struct ibv_context *verbs;
     struct ibv_pd *pd;
     struct ibv_comp_channel *completions;
