@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define RESOLVE_MS 2000
-
 /* What an event says of an error; it comes from the peer or from the kernel, so anything may be in it. */
 static int errno_of(enum rdma_cm_event_type type, int status, enum role role)
 {

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESOLVE_MS 2000
 #define RETRIES 7 /* as many as there are; as the number of retries of a receiver without buffers it means: for ever */
 
 /* An identifier for cm, or for a new one if that is NULL. */

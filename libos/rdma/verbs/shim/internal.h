@@ -19,6 +19,7 @@ struct queue {
 };
 
 #define MAX_QUEUES 64
+#define RESOLVE_MS 2000 /* for an address, and for the way to it */
 
 struct device {
     struct dmtr_rdma_device shared; /* first: Go has the address of this */
