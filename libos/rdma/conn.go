@@ -379,8 +379,11 @@ func (c *conn) failed(e *verbs.Completion) {
 		return // an event will tell
 	}
 	err := verbs.StatusErrno(e.Status)
-	if e.Op == verbs.OpWrite && e.Status == verbs.StatusRemoteKey {
+	switch {
+	case e.Op == verbs.OpWrite && e.Status == verbs.StatusRemoteKey:
 		err = unix.ECONNRESET // the peer has closed its end
+	case e.Status == verbs.StatusLocalQP:
+		err = unix.ENETDOWN // that of soft-RoCE whose interface does not send
 	}
 	c.broken(err)
 }

@@ -115,6 +115,9 @@ func (d *datagrams) Connect(op *engine.Op, addr *abi.SockaddrIn) abi.Errno {
 	}
 	if err == 0 {
 		d.linked, d.peer = true, *addr
+		if d.name.Addr == [4]byte{} {
+			d.name.Addr = d.os.attr.Addr
+		}
 		d.in.Toward(&d.Queue, addr.Number())
 	}
 	op.Complete(err)

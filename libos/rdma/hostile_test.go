@@ -138,11 +138,6 @@ func TestHostilePeers(t *testing.T) {
 		{"credits", func(s *stranger, _ func(wire.Type) wire.Message) {
 			s.say(wire.Message{Type: wire.Credit, Credits: 1}, "")
 		}, unix.EPROTO},
-		{"without credit", func(s *stranger, _ func(wire.Type) wire.Message) {
-			for range 18 {
-				s.say(data("\x10\x10"), "\x10\x10")
-			}
-		}, unix.EILSEQ},
 		{"grant", func(s *stranger, _ func(wire.Type) wire.Message) {
 			s.say(wire.Message{Type: wire.Grant, Length: 1, Addr: 1, Key: 1}, "")
 		}, unix.EPROTO},
@@ -304,4 +299,29 @@ func TestBoundedMemory(t *testing.T) {
 	for range pushes {
 		assert.Len(t, l.PopText(b), 5000)
 	}
+}
+
+// Who sends more than it has credits for is heard as far as those go.
+func TestMoreThanCredits(t *testing.T) {
+	f := fake.New(1)
+	opt := options(t, f)
+	l := libostest.Open(t, &opt, nil)
+	lqd, addr := l.Listener()
+	s := newStranger(t, f)
+	accept := l.Token(l.Accept(lqd))
+	require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
+	r, err := l.Wait(accept)
+	require.Zero(t, err)
+	for range 17 {
+		s.say(data(text("x")), text("x"))
+	}
+	for range 100 {
+		s.poll()
+		l.Step()
+	}
+	for range 16 {
+		assert.Equal(t, "x", l.PopText(r.Accept().QD))
+	}
+	_, err = l.Wait(l.Token(l.Pop(r.Accept().QD, 0)))
+	assert.Equal(t, unix.EPROTO, err)
 }

@@ -84,6 +84,7 @@ static inline int plain_connect(const struct sockaddr_in *addr, int rcvbuf)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
+    (void)test_plain(0); /* if there are plain peers */
     CHECK(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
     if (rcvbuf > 0)
         CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf) == 0);

@@ -102,6 +102,7 @@ func Open(cfg *Config) (Device, error) {
 	d.attr = Attr{
 		Name: C.GoString(&c.name[0]), MaxInline: int(c.max_inline), MaxSGE: int(c.max_sge), MaxWR: int(c.max_wr), MaxCQE: int(c.max_cqe),
 		MaxQP: int(c.max_qp), MaxReadAtomic: uint8(min(c.max_read_atomic, 255)), PortMTU: int(c.port_mtu),
+		Addr: *(*[4]byte)(unsafe.Pointer(&c.address)),
 	}
 	return d, nil
 }

@@ -51,8 +51,9 @@ type Attr struct {
 	MaxSGE        int // at most the constant MaxSGE
 	MaxWR         int // of one queue of a QP
 	MaxCQE, MaxQP int
-	MaxReadAtomic uint8 // reads under way at a time, in each direction of a connection
-	PortMTU       int   // bytes of data in one packet, so the longest datagram
+	MaxReadAtomic uint8   // reads under way at a time, in each direction of a connection
+	PortMTU       int     // bytes of data in one packet, so the longest datagram
+	Addr          [4]byte // IPv4, if it has several the one that connections come from unless told otherwise
 }
 
 // MR is registered memory.

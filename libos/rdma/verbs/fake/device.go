@@ -50,7 +50,11 @@ type ident struct {
 func (d *Device) Addr() [4]byte { return d.addr }
 
 // Attr implements verbs.Device.
-func (d *Device) Attr() verbs.Attr { return d.f.Attr }
+func (d *Device) Attr() verbs.Attr {
+	a := d.f.Attr
+	a.Addr = d.addr
+	return a
+}
 
 // Register implements verbs.Device.
 func (d *Device) Register(p unsafe.Pointer, n uint64, peers verbs.Access) (verbs.MR, abi.Errno) {

@@ -126,6 +126,7 @@ static int describe(struct device *d)
     s->max_qp = (uint32_t)attr.max_qp;
     s->max_read_atomic = (uint32_t)(attr.max_qp_rd_atom < attr.max_qp_init_rd_atom ? attr.max_qp_rd_atom : attr.max_qp_init_rd_atom);
     s->port_mtu = bytes_of_mtu(port.active_mtu);
+    memcpy(s->address, &((struct sockaddr_in *)rdma_get_local_addr(d->anchor))->sin_addr, sizeof(s->address));
     return 0;
 }
 

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DMTR_RDMA_VERSION 1 /* of this interface: both sides must have the same */
+#define DMTR_RDMA_VERSION 2 /* of this interface: both sides must have the same */
 
 #define DMTR_RDMA_SENDS 128 /* of one burst */
 #define DMTR_RDMA_RECVS 256
@@ -92,6 +92,7 @@ struct dmtr_rdma_device {
     /* Constant after open. */
     int completion_fd, event_fd;
     uint32_t max_inline, max_sge, max_wr, max_cqe, max_qp, max_read_atomic, port_mtu;
+    uint8_t address[4]; /* by which it was found */
     char name[64];
 
     uint32_t num_queues; /* completion queues */
