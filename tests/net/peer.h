@@ -435,14 +435,15 @@ static inline int count_fds(void)
     return count_entries("/proc/self/fd");
 }
 
+/* Memory in use that is no file's: pages of programs and libraries come and go as the kernel likes. */
 static inline long rss_kib(void)
 {
-    long pages = 0, skip_pages = 0;
+    long resident = 0, shared = 0;
     FILE *f = fopen("/proc/self/statm", "r");
     CHECK(f != NULL);
-    CHECK(fscanf(f, "%ld %ld", &skip_pages, &pages) == 2);
+    CHECK(fscanf(f, "%*d %ld %ld", &resident, &shared) == 2);
     fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+    return (resident - shared) * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 #endif
