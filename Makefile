@@ -82,10 +82,10 @@ $(ARCHIVES): $(LIB)/libdmtr-%.a: capi/selector/%.c | $(LIB) $(OBJ)
 	rm -f $@
 	ar rcs $@ $(OBJ)/$*.o
 
-$(LIB)/libdmtr-dpdk.so: $(wildcard libos/internal/inet/link/dpdk/shim/* libos/internal/shim/*) | $(LIB)
+$(LIB)/libdmtr-dpdk.so: $(wildcard libos/internal/inet/link/dpdk/shim/* libos/internal/shim/*.[ch]) | $(LIB)
 	CC="$(CC)" libos/internal/inet/link/dpdk/shim/build.sh $(CURDIR)/$@
 
-$(LIB)/libdmtr-rdma.so: $(wildcard libos/rdma/verbs/shim/* libos/internal/shim/*) | $(LIB)
+$(LIB)/libdmtr-rdma.so: $(wildcard libos/rdma/verbs/shim/* libos/internal/shim/*.[ch]) | $(LIB)
 	CC="$(CC)" libos/rdma/verbs/shim/build.sh $(CURDIR)/$@
 
 $(LIB) $(OBJ):

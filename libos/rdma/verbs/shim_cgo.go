@@ -1,41 +1,9 @@
 package verbs
 
 /*
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "shim/shim.h"
-
-// The shim lies beside this library; or else where the loader looks. It stays loaded, as librdmacm and the devices' drivers do.
-static const struct dmtr_rdma *dmtr_rdma_load(const char *path, char *error, size_t size)
-{
-	const struct dmtr_rdma *shim;
-	const char *slash;
-	void *handle = NULL;
-	Dl_info self;
-	char beside[4096];
-	error[0] = 0;
-	if (path == NULL && dladdr((const void *)&dmtr_rdma_load, &self) != 0 && (slash = strrchr(self.dli_fname, '/')) != NULL) {
-		snprintf(beside, sizeof beside, "%.*s/libdmtr-rdma.so", (int)(slash - self.dli_fname), self.dli_fname);
-		handle = dlopen(beside, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	}
-	if (handle == NULL)
-		handle = dlopen(path ? path : "libdmtr-rdma.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	if (handle == NULL) {
-		const char *why = dlerror();
-		snprintf(error, size, "%s", why ? why : "dlopen");
-		return NULL;
-	}
-	shim = dlsym(handle, "dmtr_rdma");
-	if (shim == NULL || shim->version != DMTR_RDMA_VERSION || shim->device_size != sizeof(struct dmtr_rdma_device)) {
-		snprintf(error, size, "libdmtr-rdma.so is of another version");
-		return NULL;
-	}
-	return shim;
-}
 
 typedef const struct dmtr_rdma shim_t;
 typedef struct dmtr_rdma_device device_t;
@@ -73,6 +41,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/shim/loader"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
@@ -105,16 +74,14 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Text, e.Errno) }
 
 func load() (shim, error) {
-	text := (*C.char)(C.malloc(errorSize))
-	defer C.free(unsafe.Pointer(text))
-	var path *C.char
-	if shimPath != "" {
-		path = C.CString(shimPath)
-		defer C.free(unsafe.Pointer(path))
+	const need = "libdmtr-rdma.so is needed (install libibverbs and librdmacm, in Debian libibverbs-dev and librdmacm-dev, and run make install): "
+	address, why := loader.Symbol(shimPath, "libdmtr-rdma.so", "dmtr_rdma")
+	if address == nil {
+		return shim{}, &Error{unix.ENODEV, need + why}
 	}
-	c := C.dmtr_rdma_load(path, text, errorSize)
-	if c == nil {
-		return shim{}, &Error{unix.ENODEV, "libdmtr-rdma.so is needed (install libibverbs and librdmacm, in Debian libibverbs-dev and librdmacm-dev, and run make install): " + C.GoString(text)}
+	c := (*C.struct_dmtr_rdma)(address)
+	if c.version != C.DMTR_RDMA_VERSION || c.device_size != C.sizeof_struct_dmtr_rdma_device {
+		return shim{}, &Error{unix.ENODEV, need + "libdmtr-rdma.so is of another version"}
 	}
 	return shim{c, uintptr(unsafe.Pointer(c.burst))}, nil
 }

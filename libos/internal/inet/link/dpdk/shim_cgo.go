@@ -1,41 +1,9 @@
 package dpdk
 
 /*
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "shim/shim.h"
-
-// The shim lies beside this library; or else where the loader looks. It stays loaded: DPDK's threads run in it.
-static const struct dmtr_dpdk *dmtr_dpdk_load(const char *path, char *error, size_t size)
-{
-	const struct dmtr_dpdk *shim;
-	const char *slash;
-	void *handle = NULL;
-	Dl_info self;
-	char beside[4096];
-	error[0] = 0;
-	if (path == NULL && dladdr((const void *)&dmtr_dpdk_load, &self) != 0 && (slash = strrchr(self.dli_fname, '/')) != NULL) {
-		snprintf(beside, sizeof beside, "%.*s/libdmtr-dpdk.so", (int)(slash - self.dli_fname), self.dli_fname);
-		handle = dlopen(beside, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	}
-	if (handle == NULL)
-		handle = dlopen(path ? path : "libdmtr-dpdk.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	if (handle == NULL) {
-		const char *why = dlerror();
-		snprintf(error, size, "%s", why ? why : "dlopen");
-		return NULL;
-	}
-	shim = dlsym(handle, "dmtr_dpdk");
-	if (shim == NULL || shim->version != DMTR_DPDK_VERSION || shim->port_size != sizeof(struct dmtr_dpdk_port)) {
-		snprintf(error, size, "libdmtr-dpdk.so is of another version");
-		return NULL;
-	}
-	return shim;
-}
 
 static int dmtr_dpdk_open(const struct dmtr_dpdk *shim, const struct dmtr_dpdk_config *config, struct dmtr_dpdk_port **port,
 	char *error, size_t size) { return shim->open(config, port, error, size); }
@@ -52,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/internal/shim/loader"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
@@ -66,16 +35,14 @@ type shim struct {
 }
 
 func load() (shim, error) {
-	text := (*C.char)(C.malloc(errorSize))
-	defer C.free(unsafe.Pointer(text))
-	var path *C.char
-	if shimPath != "" {
-		path = C.CString(shimPath)
-		defer C.free(unsafe.Pointer(path))
+	const need = "libdmtr-dpdk.so is needed (install DPDK, in Debian libdpdk-dev, and run make install): "
+	address, why := loader.Symbol(shimPath, "libdmtr-dpdk.so", "dmtr_dpdk")
+	if address == nil {
+		return shim{}, &Error{unix.ENODEV, need + why}
 	}
-	c := C.dmtr_dpdk_load(path, text, errorSize)
-	if c == nil {
-		return shim{}, &Error{unix.ENODEV, "libdmtr-dpdk.so is needed (install DPDK, in Debian libdpdk-dev, and run make install): " + C.GoString(text)}
+	c := (*C.struct_dmtr_dpdk)(address)
+	if c.version != C.DMTR_DPDK_VERSION || c.port_size != C.sizeof_struct_dmtr_dpdk_port {
+		return shim{}, &Error{unix.ENODEV, need + "libdmtr-dpdk.so is of another version"}
 	}
 	return shim{c, uintptr(unsafe.Pointer(c.burst))}, nil
 }
