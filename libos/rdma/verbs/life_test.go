@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/libostest"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
@@ -352,14 +352,9 @@ func TestRemoved(t *testing.T) {
 
 // TestCountersDocumented: docs/counters.md has all counters of the device, and no others; and all that are kept can be seen.
 func TestCountersDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/counters.md")
-	require.NoError(t, err)
-	var documented, counted []string
-	for _, m := range regexp.MustCompile("`(device\\.[a-z_]+)`(?:,| \\|)").FindAllSubmatch(text, -1) {
-		documented = append(documented, string(m[1]))
-	}
+	var counted []string
 	new(device).Counters(func(name string, _ uint64) { counted = append(counted, name) })
-	assert.ElementsMatch(t, counted, documented)
+	libostest.CountersDocumented(t, "../../../docs/counters.md", "device", counted)
 	assert.Len(t, counted, reflect.TypeFor[counters]().NumField()+3)
 }
 
