@@ -55,6 +55,17 @@ func (s *stranger) poll() {
 	}
 }
 
+// accepted is a stranger whose connection the library has accepted as qd.
+func accepted(t *testing.T, f *fake.Fabric, l *libostest.Lib) (s *stranger, qd int32) {
+	lqd, addr := l.Listener()
+	s = newStranger(t, f)
+	accept := l.Token(l.Accept(lqd))
+	require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
+	r, err := l.Wait(accept)
+	require.Zero(t, err)
+	return s, r.Accept().QD
+}
+
 // until polls both sides until an event of a type comes.
 func (s *stranger) until(l *libostest.Lib, types ...verbs.EventType) *verbs.Event {
 	for range 10_000 {
@@ -189,13 +200,7 @@ func TestHostilePeers(t *testing.T) {
 			opt := options(t, f)
 			l := libostest.Open(t, &opt, nil)
 			a, b := l.Pair()
-			lqd, addr := l.Listener()
-			s := newStranger(t, f)
-			accept := l.Token(l.Accept(lqd))
-			require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
-			r, err := l.Wait(accept)
-			require.Zero(t, err)
-			qd := r.Accept().QD
+			s, qd := accepted(t, f, l)
 			s.say(data(text("good")), text("good"))
 			s.poll()
 			assert.Equal(t, "good", l.PopText(qd))
@@ -306,12 +311,7 @@ func TestMoreThanCredits(t *testing.T) {
 	f := fake.New(1)
 	opt := options(t, f)
 	l := libostest.Open(t, &opt, nil)
-	lqd, addr := l.Listener()
-	s := newStranger(t, f)
-	accept := l.Token(l.Accept(lqd))
-	require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
-	r, err := l.Wait(accept)
-	require.Zero(t, err)
+	s, qd := accepted(t, f, l)
 	for range 17 {
 		s.say(data(text("x")), text("x"))
 	}
@@ -320,8 +320,8 @@ func TestMoreThanCredits(t *testing.T) {
 		l.Step()
 	}
 	for range 16 {
-		assert.Equal(t, "x", l.PopText(r.Accept().QD))
+		assert.Equal(t, "x", l.PopText(qd))
 	}
-	_, err = l.Wait(l.Token(l.Pop(r.Accept().QD, 0)))
+	_, err := l.Wait(l.Token(l.Pop(qd, 0)))
 	assert.Equal(t, unix.EPROTO, err)
 }
