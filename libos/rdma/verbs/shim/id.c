@@ -207,31 +207,22 @@ static struct rdma_conn_param parameters(const void *data, uint32_t n)
         .initiator_depth = RDMA_MAX_INIT_DEPTH, .flow_control = 1, .retry_count = RETRIES, .rnr_retry_count = RETRIES};
 }
 
-int id_connect(struct dmtr_rdma_id *shared, const void *data, uint32_t n)
+/* Asks for the connection, or takes it: by rdma_connect or rdma_accept. */
+static int join(struct dmtr_rdma_id *shared, const void *data, uint32_t n, int (*call)(struct rdma_cm_id *, struct rdma_conn_param *))
 {
     struct id *id = (struct id *)shared;
     struct rdma_conn_param param = parameters(data, n);
     struct calm calm;
     int error;
     calm_begin(&calm);
-    error = rdma_connect(id->cm, &param) == 0 ? 0 : last_error();
+    error = call(id->cm, &param) == 0 ? 0 : last_error();
     id->connected = error == 0;
     calm_end(&calm);
     return error;
 }
 
-int id_accept(struct dmtr_rdma_id *shared, const void *data, uint32_t n)
-{
-    struct id *id = (struct id *)shared;
-    struct rdma_conn_param param = parameters(data, n);
-    struct calm calm;
-    int error;
-    calm_begin(&calm);
-    error = rdma_accept(id->cm, &param) == 0 ? 0 : last_error();
-    id->connected = error == 0;
-    calm_end(&calm);
-    return error;
-}
+int id_connect(struct dmtr_rdma_id *shared, const void *data, uint32_t n) { return join(shared, data, n, rdma_connect); }
+int id_accept(struct dmtr_rdma_id *shared, const void *data, uint32_t n) { return join(shared, data, n, rdma_accept); }
 
 int id_reject(struct dmtr_rdma_id *shared, const void *data, uint32_t n)
 {
