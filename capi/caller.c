@@ -22,6 +22,8 @@ enum { ALT_STACK_BYTES = 512 << 10, PAGE = 4096 };
 
 __thread uint32_t dmtr_thread;
 
+static int entered; /* threads that have made their first call; the lock guards it */
+
 static pthread_key_t stack_key;
 static pthread_once_t stack_once = PTHREAD_ONCE_INIT;
 
@@ -95,6 +97,8 @@ int dmtr_thread_enter(void)
     give_stack();
     grow_next_goroutine();
     dmtrGoGrow();
+    if (++entered == 2)
+        dmtrGoManyThreads();
     dmtr_unlock();
     sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
     pthread_setcancelstate(cancel, NULL);

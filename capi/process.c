@@ -33,8 +33,14 @@ static void before_fork(void)
     static uint64_t ready_ns; /* when the runtime had started, at the latest */
     if (dmtr_thread_enter() != 0)
         return;
-    if (ready_ns == 0)
+    if (ready_ns == 0) {
+        if (dmtr_ctl == NULL && dmtr_process.loaded_here) { /* a child may come to call; see process.go */
+            dmtr_lock();
+            dmtrGoManyThreads();
+            dmtr_unlock();
+        }
         ready_ns = dmtr_now_ns();
+    }
     uint64_t age = dmtr_now_ns() - ready_ns;
     if (age < SETTLED_NS) {
         struct timespec rest = {0, (long)(SETTLED_NS - age)};

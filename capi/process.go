@@ -8,20 +8,36 @@ import (
 	"runtime/debug"
 )
 
-// processors is the number of Go's processors, at least. A thread of the program keeps the one it had in its last call
-// until the runtime's monitor takes it away, for which others should not have to wait; in a child process there is no
-// monitor.
-const processors = 64
+// A thread of the program keeps the processor that it had in its last call until the runtime's monitor takes it away, for which others
+// should not have to wait; in a child process there is no monitor. Processors take 10 KiB each, so they are few as long as one thread calls.
+const fewProcessors, manyProcessors = 4, 64
+
+// settled is set once the number of processors must not change any more.
+var settled bool
 
 func init() {
 	C.dmtr_restore_file_limit()
-	runtime.GOMAXPROCS(max(processors, runtime.NumCPU()))
+	runtime.GOMAXPROCS(fewProcessors)
 }
 
-// dmtrGoForked runs in a child process, which has no threads to collect garbage with. Nothing on the data path makes any.
+// dmtrGoManyThreads prepares for calls from more than one thread, or in a child process. The lock is held.
+//
+//export dmtrGoManyThreads
+func dmtrGoManyThreads() {
+	if !settled {
+		settled = true
+		runtime.GOMAXPROCS(manyProcessors)
+	}
+}
+
+// dmtrGoForked runs in a child process, which has no threads to collect garbage with, nor to stop while something is changed.
+// Nothing on the data path makes any garbage.
 //
 //export dmtrGoForked
-func dmtrGoForked() { debug.SetGCPercent(-1) }
+func dmtrGoForked() {
+	settled = true
+	debug.SetGCPercent(-1)
+}
 
 // dmtrGoGrow prepares the goroutine that all calls of the thread run on. Its stack becomes large enough for signal
 // handlers (see caller.c), and stays so because of gcshrinkstackoff (see the Makefile). A bad pointer given by the
