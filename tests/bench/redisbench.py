@@ -2,10 +2,13 @@
 client is on libdmtr, too, the patched one with --dmtr."""
 import csv
 import io
+import itertools
+import random
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from figures import interleaved
@@ -15,6 +18,9 @@ from table import compare
 
 sys.path.append(str(ROOT / "redis-patches" / "checks"))
 from resp import REDIS, Server  # noqa: E402
+
+# How many servers of each kind stay up: how fast one is depends on where its memory lies, for as long as it lives.
+ALIKE = 3
 
 DMTR, DEBIAN = REDIS / "dmtr" / "src", REDIS / "debian" / "usr" / "bin"
 
@@ -84,18 +90,30 @@ def lines_of(title, ours, baseline, bar):
     return [compare(f"{title}, {test}", "requests/s", rates(ours, test), rates(baseline, test), bar=bar, at_least=True) for test in ("SET", "GET")]
 
 
+def in_random_order(seconds, servers, *args):
+    """Short rounds on servers that stay up, until the time is over. Each round is one run for each name, in random order, on the next of
+    its servers: {name: [result of round 1, ...]}."""
+    results = {name: [] for name in servers}
+    end = time.monotonic() + seconds
+    for i in itertools.count():
+        if i >= ALIKE and time.monotonic() > end:
+            return results
+        for name in random.sample(list(servers), len(servers)):
+            of_name = servers[name]
+            results[name].append(benchmark(DEBIAN, of_name[i % len(of_name)].port, *args))
+
+
 def redis_posix(plan):
     """Redis on posix, unmodified clients: 50 of them, and 50 that pipeline 16 requests."""
     need_redis()
-    n, lines, all_raw = 4 * plan.iterations, [], {}
-    for title, more in (("50 clients", ()), ("50 clients, -P 16", ("-P", 16))):
-        k = n * (4 if more else 1)
-        raw = interleaved(plan, plan.few_rounds, {
-            "dmtr": lambda: measured(DMTR, "-n", k, *more),
-            "vanilla": lambda: measured(DEBIAN, "-n", k, *more),
-        })
-        lines += lines_of(f"Redis on posix, {title}", raw["dmtr"], raw["vanilla"], 1)
-        all_raw[title] = raw
+    lines, all_raw = [], {}
+    with ExitStack() as stack:
+        servers = {name: [stack.enter_context(redis_server(binaries)) for _ in range(ALIKE)]
+                   for name, binaries in (("dmtr", DMTR), ("vanilla", DEBIAN))}
+        for title, more in (("50 clients", ("-n", plan.iterations // 5)), ("50 clients, -P 16", ("-n", 2 * plan.iterations, "-P", 16))):
+            raw = in_random_order(plan.seconds_per_figure / 2, servers, *more)
+            lines += lines_of(f"Redis on posix, {title}", raw["dmtr"], raw["vanilla"], 1)
+            all_raw[title] = raw
     return lines, all_raw
 
 
