@@ -2,7 +2,7 @@
 # Checks, builds and tests everything, going on after a failure. Each step leaves its exit status and, if it runs tests, a JUnit report in
 # build/test; the last line counts all tests: those of Go, plain and with the race detector, and those in C and C++, plain and with
 # AddressSanitizer (in the library, too); those that have threads also with ThreadSanitizer, which sees the C, and with the library's Go
-# under the race detector; and a part of the test suite of Redis, and its daemon. A step that fails without a failed test counts as one.
+# under the race detector; and a part of the test suite of Redis, its daemon, and its limits. A step that fails without a failed test counts as one.
 set -u
 cd "$(dirname "$0")/.."
 out=$PWD/build/test
@@ -40,6 +40,7 @@ redis() {
     [ $status -eq 0 ] || return $status
     redis-patches/test.sh --short "$out/redis.xml" posix raw || status=1
     redis-patches/checks/daemon.py || status=1
+    redis-patches/checks/limits.py || status=1
     return $status
 }
 
