@@ -1,217 +1,402 @@
 package store
 
 import (
+	"strings"
+
 	"golang.org/x/sys/unix"
 
-	"github.com/libdmtr/libdmtr/libos/spdk/block"
 	"github.com/libdmtr/libdmtr/runtime/abi"
-	"github.com/libdmtr/libdmtr/runtime/mem"
 )
 
-// This is a stand-in that keeps everything in memory, until the real one comes.
-
-type record struct {
-	pos  uint64
-	data []byte
-}
-
-// Store is a mounted store.
-type Store struct {
-	dev   block.Device
-	logs  map[string]*Log
-	begun []*Append
-	reads []*Read
-}
-
-// Log is a log that is open.
+// Log is a log that is open, or was found at Mount.
 type Log struct {
-	s          *Store
-	name       string
-	begin, end uint64
-	count      uint64
-	records    []record
+	s        *Store
+	id       uint64
+	name     string
+	seed     uint32
+	refs     int
+	unlinked bool
+	ready    bool // has been looked at, see recover
+	suspect  bool // some extent is unreadable, and might be of this log
+
+	first, last uint32 // extents, linked by next
+	extents     uint64
+	start       mark // of the first
+	begin       uint64
+	known       mark // up to here at least it is durable, and here a commit begins
+
+	durPos, durSeq uint64 // end of what is durable: bytes and records
+	durIdx         uint64 // and where it is
+	durOff         uint32
+
+	epoch     uint32
+	tail      mark // where the next chunk goes; pos and seq are those behind the last record that was copied whole
+	tailPos   uint64
+	back      mark // where to go on if the record that is being copied stays incomplete
+	queue     *Append
+	queueTail *Append
+	copying   *Append // the first that is not copied whole
+	unplaced  uint64  // cost of those not copied whole
+	open      *chunk
+	sealed    chunkList
+	flight    chunkList
+	flying    int
+	ahead     uint32 // extents reserved
+	aheadTail uint32
+	aheadN    uint64
+	err       abi.Errno
+	links     [2]struct {
+		next *Log
+		in   bool
+	}
 }
 
-// Reader reads a log, one read after the other; it is fast when each begins where the last one ended.
-type Reader struct{ log *Log }
-
-var formatted = map[block.Device]bool{}
-var kept = map[block.Device]map[string]*Log{}
-
-// Format makes an empty store of the drive; it blocks. EEXIST: there is one, and o.Force is not set. EINVAL: the options make no sense, or
-// the drive is too small. Whatever was on the drive is lost.
-func Format(dev block.Device, o FormatOptions) abi.Errno {
-	if formatted[dev] && !o.Force {
-		return unix.EEXIST
+func checkName(name string) abi.Errno {
+	switch {
+	case len(name) > MaxName:
+		return unix.ENAMETOOLONG
+	case name == "" || strings.IndexByte(name, 0) >= 0:
+		return unix.EINVAL
 	}
-	formatted[dev] = true
-	kept[dev] = map[string]*Log{}
 	return 0
 }
 
-// Mount reads what the drive holds; it blocks. The drive is the store's until Close, which closes it, too; if Mount fails, it stays the
-// caller's. EMEDIUMTYPE: there is no store. EPROTONOSUPPORT: it is of an unknown version. EUCLEAN: both superblocks or both catalogs are
-// damaged. ENOMEM: no buffers. Damage that concerns one log only shows when that is opened.
-func Mount(dev block.Device, o Options) (*Store, abi.Errno) {
-	if !formatted[dev] {
-		return nil, ErrNotFormatted
+// usable says why the store cannot be used, or 0.
+func (s *Store) usable(write bool) abi.Errno {
+	switch {
+	case s.closed:
+		return unix.EBADF
+	case s.broken != 0:
+		return s.broken
+	case write && s.opt.ReadOnly:
+		return unix.EROFS
 	}
-	return &Store{dev: dev, logs: kept[dev]}, 0
+	return 0
 }
-
-// Info describes the store.
-func (s *Store) Info() Info { return Info{BlockSize: s.dev.Info().BlockSize, ExtentSize: 1 << 20} }
 
 // Open gives the log of that name; it blocks. Who opens it several times gets the same Log, and closes it as often. ENOENT: there is none.
 // ENAMETOOLONG, EINVAL: what cannot be a name. EUCLEAN: of what is known to be durable something is not there.
 // A log that takes no more appends because a write failed takes them again once it has been opened anew.
 func (s *Store) Open(name string) (*Log, abi.Errno) {
-	if l := s.logs[name]; l != nil {
-		return l, 0
+	if err := checkName(name); err != 0 {
+		return nil, err
 	}
-	return nil, unix.ENOENT
+	if err := s.usable(false); err != 0 {
+		return nil, err
+	}
+	l := s.logs[name]
+	if l == nil {
+		return nil, unix.ENOENT
+	}
+	if err := l.prepare(); err != 0 {
+		return nil, err
+	}
+	l.refs++
+	return l, 0
+}
+
+// prepare looks at a log that nobody has looked at, or that has failed.
+func (l *Log) prepare() abi.Errno {
+	s := l.s
+	if l.ready && l.err == 0 {
+		return 0
+	}
+	if l.ready {
+		// What was written before must be told from what comes now.
+		if err := s.wait(func() bool { return l.flying == 0 }); err != 0 {
+			return err
+		}
+		l.unreserve()
+		l.ready = false
+		if err := s.flush(); err != 0 {
+			return err
+		}
+		if err := s.nextEpoch(); err != 0 {
+			return err
+		}
+	}
+	return l.recover()
 }
 
 // Create makes a log and opens it; it blocks. The log is there after any crash. EEXIST; ENOSPC: no room for names; ENAMETOOLONG, EINVAL: what
-// cannot be a name.
+// cannot be a name; EROFS.
 func (s *Store) Create(name string) (*Log, abi.Errno) {
+	if err := checkName(name); err != 0 {
+		return nil, err
+	}
+	if err := s.usable(true); err != 0 {
+		return nil, err
+	}
 	if s.logs[name] != nil {
 		return nil, unix.EEXIST
 	}
-	l := &Log{s: s, name: name}
+	id := s.nextLog
+	l := &Log{s: s, id: id, name: name, seed: logSeed(&s.sb, id), first: noExtent, last: noExtent, ahead: noExtent, refs: 1}
+	l.known.epoch = s.epoch
+	s.nextLog++ // for good, even if this fails: the catalog may have been written
 	s.logs[name] = l
+	if err := s.writeCatalog(s.entries()); err != 0 {
+		delete(s.logs, name)
+		return nil, err
+	}
+	l.startAt(l.known)
 	return l, 0
+}
+
+// startAt lets the log, of which all is durable, go on at m.
+func (l *Log) startAt(m mark) {
+	l.epoch = l.s.epoch
+	m.epoch = l.epoch
+	l.known, l.tail, l.tailPos = m, m, m.pos
+	l.durPos, l.durSeq, l.durIdx, l.durOff = m.pos, m.seq, m.idx, m.off
+	l.err, l.ready = 0, true
 }
 
 // Unlink takes the name of a log away; it blocks. Who has the log open may go on with it; when it is closed, or after a crash, its
 // space is free. ENOENT.
 func (s *Store) Unlink(name string) abi.Errno {
-	if s.logs[name] == nil {
+	if err := s.usable(true); err != 0 {
+		return err
+	}
+	l := s.logs[name]
+	if l == nil {
 		return unix.ENOENT
 	}
 	delete(s.logs, name)
+	if err := s.writeCatalog(s.entries()); err != 0 {
+		s.logs[name] = l
+		// The name may be gone on the drive: then nothing more may be promised to those who append.
+		if s.writeCatalog(s.entries()) != 0 {
+			l.fail(err)
+		}
+		return err
+	}
+	l.unlinked = true
+	if l.refs == 0 {
+		return l.vanish()
+	}
 	return 0
+}
+
+// vanish frees what a log had that nobody can reach any more.
+func (l *Log) vanish() abi.Errno {
+	if err := l.s.wait(func() bool { return l.flying == 0 && l.sealed.head == nil && l.open == nil && l.copying == nil }); err != 0 {
+		return err
+	}
+	l.unreserve()
+	list := l.first
+	l.first, l.last, l.extents = noExtent, noExtent, 0
+	l.s.giveBack(list)
+	l.err = unix.EBADF
+	return 0
+}
+
+// unreserve gives back extents that were reserved and not used.
+func (l *Log) unreserve() {
+	s := l.s
+	for p := l.ahead; p != noExtent; p = l.ahead {
+		l.ahead = s.extents[p].next
+		s.extents[p] = extent{next: s.free}
+		s.free = p
+		s.freeN++
+	}
+	l.aheadN, l.unplaced = 0, 0
 }
 
 // List calls f for each log until it returns false; it blocks, because it looks at those that nobody has opened yet.
 func (s *Store) List(f func(i LogInfo) bool) abi.Errno {
-	for name, l := range s.logs {
-		if !f(LogInfo{Name: name, Begin: l.begin, End: l.end, Records: l.count}) {
+	if err := s.usable(false); err != 0 {
+		return err
+	}
+	for _, e := range s.entries() {
+		l := s.logs[e.name]
+		i := LogInfo{Name: e.name, Begin: l.begin, Extents: l.extents, End: l.known.pos, Records: l.known.seq}
+		if !l.ready {
+			i.Err = l.prepare()
+		}
+		if l.ready {
+			i.End, i.Records, i.Err = l.durPos, l.durSeq, l.err
+		}
+		if !f(i) {
 			break
 		}
+	}
+	return s.broken
+}
+
+// Begin is the oldest position kept.
+func (l *Log) Begin() uint64 { return l.begin }
+
+// End is the position behind the last record that is durable, up to which reads get data.
+func (l *Log) End() uint64 { return l.durPos }
+
+// Tail is the position behind the last record appended, durable or not, where the next one will be.
+func (l *Log) Tail() uint64 { return l.tailPos }
+
+// Trim forgets all before pos, which is the oldest position from then on; it blocks. Space comes back in extents, and only if no record of the
+// extent is needed; all of it if pos is the end and nothing is under way. EINVAL: pos is less than Begin or more than End. EROFS.
+func (l *Log) Trim(pos uint64) abi.Errno {
+	s := l.s
+	if err := s.usable(true); err != 0 {
+		return err
+	}
+	if pos < l.begin || pos > l.durPos {
+		return unix.EINVAL
+	}
+	start, end := l.start, l.first
+	if pos == l.tailPos && l.idle() {
+		end, start = noExtent, l.tail
+		if start.off > 0 {
+			start.idx, start.off = start.idx+1, 0
+		}
+	} else {
+		for end != noExtent {
+			next := s.extents[end].next
+			if next == noExtent || s.extents[next].pos > pos {
+				break
+			}
+			end = next
+		}
+		if end != noExtent {
+			e := &s.extents[end]
+			start = mark{idx: e.idx, pos: e.pos, seq: e.seq}
+		}
+	}
+	return l.cut(pos, start, end)
+}
+
+// idle tells whether nothing is being written and nothing has failed.
+func (l *Log) idle() bool {
+	return l.err == 0 && l.queue == nil && l.flying == 0 && l.open == nil && l.sealed.head == nil
+}
+
+// cut frees the extents before end, when the catalog says so.
+func (l *Log) cut(pos uint64, start mark, end uint32) abi.Errno {
+	s := l.s
+	oldStart, oldBegin, oldKnown := l.start, l.begin, l.known
+	list := l.first // writing the catalog lets appends go on, which may get the first extent
+	l.start, l.begin = start, pos
+	l.start.off, l.start.epoch = 0, 0
+	if end == noExtent && l.first != noExtent {
+		l.known = start
+		l.known.epoch = l.epoch
+	}
+	if !l.unlinked {
+		if err := s.writeCatalog(s.entries()); err != 0 {
+			l.start, l.begin, l.known = oldStart, oldBegin, oldKnown
+			return err
+		}
+	}
+	if list == end {
+		return 0
+	}
+	last := list
+	for n := s.extents[last].next; n != end; n = s.extents[last].next {
+		last = n
+		l.extents--
+	}
+	l.extents--
+	s.extents[last].next = noExtent
+	if l.first = end; end == noExtent {
+		l.last = noExtent
+		l.startAt(l.known)
+	}
+	s.giveBack(list)
+	return 0
+}
+
+// Close ends the use of a Log, one for each Open or Create; what was appended goes on. It blocks only if the log was unlinked, and then
+// waits for what is under way.
+func (l *Log) Close() abi.Errno {
+	l.refs--
+	if l.refs > 0 || l.s.closed {
+		return 0
+	}
+	if l.unlinked {
+		return l.vanish()
+	}
+	if l.idle() {
+		l.unreserve()
 	}
 	return 0
 }
 
 // Poll does what can be done now, and calls the owners of requests that have ended.
 func (s *Store) Poll() {
+	s.work()
+	s.tell()
+}
+
+// work is Poll without calling owners.
+func (s *Store) work() {
+	s.flushWrites()
 	s.dev.Poll()
-	begun, reads := s.begun, s.reads
-	s.begun, s.reads = nil, nil
-	for _, a := range begun {
-		a.Owner.Appended(a)
+	if s.starved.head != nil {
+		s.feed()
 	}
-	for _, r := range reads {
-		r.Owner.ReadDone(r)
+	if s.stepReaders {
+		s.stepAll()
 	}
 }
 
-// Idle tells whether no request waits, so that Poll would do nothing.
-func (s *Store) Idle() bool { return len(s.begun)+len(s.reads) == 0 }
+// tell calls the owners. What they ask for is for the next Poll.
+func (s *Store) tell() {
+	a, r := s.ended, s.endedReads
+	s.ended, s.endedTail = nil, &s.ended
+	s.endedReads, s.endedReadsTail = nil, &s.endedReads
+	for a != nil {
+		next := a.next
+		a.Owner.Appended(a)
+		a = next
+	}
+	for r != nil {
+		next := r.next
+		r.Owner.ReadDone(r)
+		r = next
+	}
+}
 
-// Arm sees to it that Fd becomes readable when Poll has work. True: Poll has work already, so do not sleep.
-func (s *Store) Arm() bool { s.dev.Arm(); return !s.Idle() }
+// Idle tells whether nothing is under way, so that Poll would do nothing.
+func (s *Store) Idle() bool {
+	return s.ended == nil && s.endedReads == nil && s.busyLogs.head == nil && s.spareN == len(s.chunks) && s.waiting == nil && s.loading == 0
+}
+
+// Arm submits what waits and sees to it that Fd becomes readable when Poll has work. True: Poll has work already, so do not sleep.
+func (s *Store) Arm() bool {
+	s.flushWrites()
+	s.dev.Arm()
+	return s.ended != nil || s.endedReads != nil || s.stepReaders || s.busyLogs.head != nil
+}
 
 // Fd is the descriptor to sleep on.
 func (s *Store) Fd() int { return s.dev.Fd() }
 
-// Close waits for what is under way, with ECANCELED for what has not begun, stores where logs end, and closes the drive; it blocks. It
-// calls the owners of all requests. The error is that of the last steps: appends that were acknowledged are durable all the same.
+// Close waits for all appends and the loads of reads, stores where logs end, and closes the drive; it blocks. It calls the owners of all
+// requests; reads end with ECANCELED. The error is that of the last steps: appends that were acknowledged are durable all the same.
 func (s *Store) Close() abi.Errno {
-	s.Poll()
+	if s.closed {
+		return 0
+	}
+	err := s.wait(s.quiet)
+	if err == 0 && !s.opt.ReadOnly {
+		err = s.writeCatalog(s.entries())
+	}
+	s.closed = true
+	for _, l := range s.logs {
+		l.fail(unix.ECANCELED)
+	}
+	s.cancelReads()
+	s.tell()
+	if s.broken != 0 {
+		s.dev.Close()
+		return err
+	}
+	s.release()
 	s.dev.Close()
-	return 0
+	return err
 }
 
-// Append appends a record of a.SGA and sets a.Pos and a.End. From then on it is the last of the log, unless it fails. Errors at once, and then
-// the request has not begun: ENOSPC: the drive is full; EMSGSIZE: longer than Options.MaxRecord; EROFS; or the error of an earlier append, if
-// the log takes no more. Later errors: EIO, ETIMEDOUT, ENODEV, ECANCELED: whether the record is in the log shows when it is
-// opened anew. An empty record is not stored, and ends when all before it have.
-func (l *Log) Append(a *Append) abi.Errno {
-	a.Pos = l.end
-	r := record{pos: l.end}
-	for i := uint32(0); i < a.SGA.NumSegs; i++ {
-		r.data = append(r.data, a.SGA.Bytes(i)...)
-	}
-	l.end += uint64(len(r.data))
-	a.End, a.Err = l.end, 0
-	if len(r.data) > 0 {
-		l.count++
-		l.records = append(l.records, r)
-	}
-	l.s.begun = append(l.s.begun, a)
-	return 0
+// quiet tells whether nothing is with the drive or waits for it.
+func (s *Store) quiet() bool {
+	return s.spareN == len(s.chunks) && s.starved.head == nil && s.loading == 0
 }
-
-// Cancel takes a back if nothing of it has been taken over, and then its owner is not called. False: it goes on; some or all of it has been,
-// and the rest of its memory is needed until it ends.
-func (l *Log) Cancel(a *Append) bool { return false }
-
-// Begin is the oldest position kept.
-func (l *Log) Begin() uint64 { return l.begin }
-
-// End is the position behind the last record that is durable, up to which reads get data.
-func (l *Log) End() uint64 { return l.end }
-
-// Tail is the position behind the last record appended, durable or not, where the next one will be.
-func (l *Log) Tail() uint64 { return l.end }
-
-// Trim forgets all before pos, which is the oldest position from then on; it blocks. Space comes back in extents, and only if no record of the
-// extent is needed. EINVAL: pos is less than Begin or more than End.
-func (l *Log) Trim(pos uint64) abi.Errno {
-	if pos < l.begin || pos > l.end {
-		return unix.EINVAL
-	}
-	l.begin = pos
-	return 0
-}
-
-// Close ends the use of a Log, one for each Open or Create; what was appended goes on. It blocks only if the log was unlinked.
-func (l *Log) Close() abi.Errno { return 0 }
-
-// NewReader makes a Reader, which remembers where it was. There is one for each position that moves independently.
-func (l *Log) NewReader() *Reader { return &Reader{log: l} }
-
-// Read begins to read what follows r.Pos in its record. Errors at once: EINVAL: r.Pos is less than Begin or more than End, or r.Max is 0. Errors
-// of the end: EBADMSG: the record is not as it was written; EUCLEAN: there is no record where one must be; ENOMEM; EIO, ETIMEDOUT, ENODEV;
-// EINVAL: trimmed meanwhile; ECANCELED.
-func (rd *Reader) Read(r *Read) abi.Errno {
-	l := rd.log
-	if r.Pos < l.begin || r.Pos > l.end || r.Max == 0 {
-		return unix.EINVAL
-	}
-	r.Err, r.Data, r.N = 0, nil, 0
-	for _, rec := range l.records {
-		if r.Pos >= rec.pos && r.Pos-rec.pos < uint64(len(rec.data)) {
-			rest := rec.data[r.Pos-rec.pos:]
-			r.N = min(r.Max, uint64(len(rest)))
-			r.Data = mem.Alloc(r.N)
-			copy(bytesAt(r.Data, r.N), rest)
-		}
-	}
-	l.s.reads = append(l.s.reads, r)
-	return 0
-}
-
-// Cancel takes r back: its owner is not called.
-func (rd *Reader) Cancel(r *Read) {
-	for i, x := range rd.log.s.reads {
-		if x == r {
-			rd.log.s.reads = append(rd.log.s.reads[:i], rd.log.s.reads[i+1:]...)
-			return
-		}
-	}
-}
-
-// Close ends the use of a Reader, with ECANCELED for its reads.
-func (rd *Reader) Close() {}

@@ -65,6 +65,7 @@ type Append struct {
 	Pos uint64    // set by Log.Append: position of the first byte of the record, and
 	End uint64    // of what comes behind the last
 
+	appendState
 }
 
 // Read is a request to read. Who makes it keeps it, and may use it again once it has ended.
@@ -78,6 +79,8 @@ type Read struct {
 	// nil, if Pos is the end of what is durable.
 	Data unsafe.Pointer
 	N    uint64
+
+	readState
 }
 
 // LogInfo is what List tells.

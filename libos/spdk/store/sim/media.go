@@ -100,6 +100,12 @@ func (m *media) torn(b uint64, content []byte) []byte {
 
 // PowerLoss ends the Drive. Of all that is not durable, each block is lost or not, as it happens.
 func (d *Drive) PowerLoss() {
+	d.losePower()
+	d.dead = true
+	d.end()
+}
+
+func (d *Drive) losePower() {
 	m := d.m
 	blocks := make([]uint64, 0, len(m.cached))
 	for b := range m.cached {
@@ -114,8 +120,6 @@ func (d *Drive) PowerLoss() {
 		delete(m.cached, b)
 	}
 	d.scatterAll(m.store)
-	d.dead = true
-	d.end()
 }
 
 // Kill ends the Drive as when its process dies: of the requests under way each block is done or not, and what was not durable is not
@@ -125,6 +129,19 @@ func (d *Drive) Kill() {
 	d.dead = true
 	d.end()
 }
+
+// CrashAfter lets power be lost, or with kill the process die, in the given call of Poll from now on. All requests then end with
+// ENODEV, so that who uses the drive comes back; Close, and Restart gives the next Drive.
+func (d *Drive) CrashAfter(polls int, kill bool) {
+	d.dieAt = d.tick + polls
+	d.dieBy = d.losePower
+	if kill {
+		d.dieBy = func() { d.scatterAll(d.m.cache) }
+	}
+}
+
+// Dead tells whether it has happened.
+func (d *Drive) Dead() bool { return d.dead }
 
 func (d *Drive) scatterAll(keep func(b uint64, content []byte)) {
 	for _, i := range d.m.rnd.Perm(len(d.flying)) {

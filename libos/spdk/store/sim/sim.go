@@ -65,6 +65,8 @@ type Drive struct {
 	flying []flight
 	ending []*block.Request
 	dead   bool
+	dieAt  int // tick; 0: never
+	dieBy  func()
 	fd     int
 	closed bool
 	memory map[*byte]int
@@ -171,6 +173,9 @@ func count(r *block.Request, blockSize uint32) uint64 {
 func (d *Drive) Poll() {
 	d.tick++
 	d.quiet()
+	if d.dieAt > 0 && d.tick >= d.dieAt {
+		d.die()
+	}
 	d.ending = d.ending[:0]
 	left := d.flying[:0]
 	for _, f := range d.flying {
@@ -189,6 +194,23 @@ func (d *Drive) Poll() {
 			d.flying = append(d.flying, flight{r, 1 << 60})
 		}
 	}
+}
+
+// die ends the drive, as CrashAfter said, and all requests with ENODEV.
+func (d *Drive) die() {
+	d.dieAt = 0
+	d.dieBy()
+	d.dead = true
+	d.ending = d.ending[:0]
+	for _, f := range d.flying {
+		d.ending = append(d.ending, f.req)
+	}
+	d.flying = d.flying[:0]
+	for _, r := range d.ending {
+		r.Err = unix.ENODEV
+		r.Owner.Done(r)
+	}
+	d.ending = d.ending[:0]
 }
 
 // run does r and tells its owner.
