@@ -171,8 +171,17 @@ func socketArgs(domain, typ, protocol int) (a engine.Args, err abi.Errno) {
 //export dmtrGoOpen
 func dmtrGoOpen(out *C.int, path *C.char, flags C.int, mode C.uint) (rc C.int) {
 	defer guard(&rc)
-	qd, err := eng.Open(&engine.Args{Kind: engine.KindFile, Path: C.GoString(path), Flags: int(flags), Mode: uint32(mode)})
+	qd, err := eng.Open(&engine.Args{Kind: engine.KindFile, Path: borrowed(path), Flags: int(flags), Mode: uint32(mode)})
 	return give(out, qd, err)
+}
+
+// borrowed is a path of the program's, at most as long as one may be, where it is. A copy would be garbage.
+func borrowed(path *C.char) string {
+	n := 0
+	for n < unix.PathMax && *(*byte)(unsafe.Add(unsafe.Pointer(path), n)) != 0 {
+		n++
+	}
+	return unsafe.String((*byte)(unsafe.Pointer(path)), n)
 }
 
 func give(out *C.int, qd int32, err abi.Errno) C.int {

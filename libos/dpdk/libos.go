@@ -27,6 +27,7 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/clock"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/reuse"
 )
 
 // timeEvery is after how many looks at the device in vain the timers are looked at.
@@ -42,6 +43,8 @@ type LibOS struct {
 	addr  wire.Addr // own
 	ports portTable
 	held  []*udpSock // sockets with pushes that the device had no room for
+	tcps  reuse.List[tcpSock]
+	udps  reuse.List[udpSock]
 
 	words [framing.MaxOverhead]byte // framing words of the push being sent
 	iov   framing.Pieces

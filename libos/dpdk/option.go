@@ -18,8 +18,8 @@ func (t *tcpSock) options() *tcp.Options {
 		return t.conn.Options()
 	case t.listener != nil:
 		return t.listener.Options()
-	case t.opts != nil:
-		return t.opts
+	case t.chosen:
+		return &t.opts
 	}
 	return t.os.stack.TCP().Options()
 }
@@ -45,7 +45,7 @@ func (t *tcpSock) SetOption(o abi.Option, value uint32) abi.Errno {
 	default:
 		setClass(&opts.Class, o, value)
 	}
-	t.opts = &opts
+	t.opts, t.chosen = opts, true
 	t.os.enter()
 	if t.conn != nil {
 		t.conn.SetOptions(&opts)

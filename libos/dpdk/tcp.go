@@ -19,12 +19,13 @@ type tcpSock struct {
 	conn     *tcp.Conn     // connecting or connected
 	listener *tcp.Listener // listening
 	broken   abi.Errno     // why nothing more can be sent
-	opts     *tcp.Options  // for conn or listener to be; nil: the defaults
+	opts     tcp.Options   // for conn or listener to be
+	chosen   bool          // opts count, not the defaults
 }
 
 func newTCP(o *LibOS) *tcpSock {
-	t := &tcpSock{os: o}
-	t.Pool = &o.pool
+	t := o.tcps.Get()
+	t.os, t.Pool = o, &o.pool
 	t.in.Begin(&t.Queue, o.cfg.Framing)
 	return t
 }
@@ -200,3 +201,6 @@ func (t *tcpSock) Close() {
 	t.in.Drop()
 	t.os.leave()
 }
+
+// Recycle implements engine.Recycler.
+func (t *tcpSock) Recycle() { t.os.tcps.Put(t) }

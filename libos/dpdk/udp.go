@@ -1,6 +1,8 @@
 package dpdk
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/libos/internal/framing"
@@ -24,8 +26,9 @@ type udpSock struct {
 }
 
 func newUDP(o *LibOS) *udpSock {
-	u := &udpSock{os: o, in: inbox.Datagrams{Mode: o.cfg.Framing}}
-	u.Pool = &o.pool
+	u := o.udps.Get()
+	u.os, u.Pool = o, &o.pool
+	u.in.Mode = o.cfg.Framing
 	u.socket = o.stack.UDP().Open(u)
 	return u
 }
@@ -187,5 +190,13 @@ func (u *udpSock) Failed(err abi.Errno) {
 // Cancel implements engine.Queue.
 func (u *udpSock) Cancel(*engine.Op) {}
 
-// Close implements engine.Queue. Pushes that wait are given up, which takes the socket off LibOS.held.
-func (u *udpSock) Close() { u.socket.Close() }
+// Close implements engine.Queue.
+func (u *udpSock) Close() {
+	if i := slices.Index(u.os.held, u); i >= 0 {
+		u.os.held = slices.Delete(u.os.held, i, i+1)
+	}
+	u.socket.Close()
+}
+
+// Recycle implements engine.Recycler.
+func (u *udpSock) Recycle() { u.os.udps.Put(u) }

@@ -27,6 +27,8 @@ type Options struct {
 	New func(*engine.Engine, *config.Config) (engine.LibOS, error)
 	// Addr is an address of the libOS to which it and others can connect; nil: always 127.0.0.1.
 	Addr func(engine.LibOS) [4]byte
+	// Garbage: queues that are opened and closed make garbage.
+	Garbage bool
 
 	open []*Lib // of the test that runs
 }

@@ -26,7 +26,7 @@ func Run(t *testing.T, opt Options) {
 		{"States", states}, {"Refused", refused}, {"Closed", closed}, {"CloseCancels", closeCancels},
 		{"DropPendingPop", dropPendingPop}, {"DropUnseenPop", dropUnseenPop}, {"DropUnseenAccept", dropUnseenAccept},
 		{"DropHalfSentPush", dropHalfSentPush}, {"Own", own}, {"OwnGivenUp", ownGivenUp}, {"Datagrams", datagrams}, {"DatagramFraming", datagramFraming},
-		{"EmptyPush", emptyPush}, {"ManyConnections", manyConnections}, {"NoAllocations", noAllocations},
+		{"EmptyPush", emptyPush}, {"ManyConnections", manyConnections}, {"NoAllocations", noAllocations}, {"NoGarbage", noGarbage}, {"Reused", reused},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) { c.f(t, &opt) })

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/runtime/abi"
+	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 	"github.com/libdmtr/libdmtr/runtime/mem"
 )
@@ -315,6 +316,20 @@ func manyConnections(t *testing.T, opt *Options) {
 	}
 }
 
+// finish is Wait without anything that allocates.
+func (l *Lib) finish(qt uint64, err abi.Errno) abi.QResult {
+	for err == 0 {
+		var r abi.QResult
+		if r, err = l.Result(qt); err == 0 {
+			return r
+		} else if err == unix.EAGAIN {
+			err = 0
+			l.Drive(1)
+		}
+	}
+	panic(err)
+}
+
 // noAllocations checks rule one of the data path.
 func noAllocations(t *testing.T, opt *Options) {
 	l, full, _, _, big := bigPair(t, opt)
@@ -323,18 +338,7 @@ func noAllocations(t *testing.T, opt *Options) {
 	c, addr := l.Bound(engine.KindDatagram)
 	d, err := l.Queue()
 	require.Zero(t, err)
-	finish := func(qt uint64, err abi.Errno) abi.QResult {
-		for err == 0 {
-			var r abi.QResult
-			if r, err = l.Result(qt); err == 0 {
-				return r
-			} else if err == unix.EAGAIN {
-				err = 0
-				l.Drive(1)
-			}
-		}
-		panic(err)
-	}
+	finish := l.finish
 	free := func(r abi.QResult) { mem.Free(r.SGA.Buf.Pointer()) }
 	small, large, dgram := Text(t, "0123456789"), Array(t, make([]byte, 3000), make([]byte, 20000)), Text(t, "datagram")
 	dgram.Addr = addr
@@ -360,5 +364,107 @@ func noAllocations(t *testing.T, opt *Options) {
 			f()
 		}
 		assert.Zero(t, testing.AllocsPerRun(1000, f), name)
+	}
+}
+
+// noGarbage checks that queues are used again: a process without garbage collection may open and close any number.
+func noGarbage(t *testing.T, opt *Options) {
+	if opt.Garbage {
+		t.Skip("it makes garbage")
+	}
+	l := Open(t, opt, nil)
+	lqd, addr := l.Listener()
+	from, to := l.Bound(engine.KindDatagram)
+	msg := Text(t, "a message")
+	finish := l.finish
+	socket := func(k engine.Kind) int32 {
+		qd, err := l.Engine.Open(&engine.Args{Kind: k})
+		if err != 0 {
+			panic(err)
+		}
+		return qd
+	}
+	drop := func(qt uint64, err abi.Errno) { _ = l.Drop(qt) }
+	for name, f := range map[string]func(){
+		"memory queue": func() {
+			qd, _ := l.Queue()
+			finish(l.Push(qd, msg))
+			finish(l.Pop(qd, 0))
+			drop(l.Push(qd, msg))
+			_ = l.CloseQueue(qd)
+		},
+		"datagrams": func() {
+			qd := socket(engine.KindDatagram)
+			finish(l.Connect(qd, &to))
+			finish(l.Push(qd, msg))
+			r := finish(l.Pop(from, 0))
+			mem.Free(r.SGA.Buf.Pointer())
+			drop(l.Pop(qd, 0))
+			_ = l.CloseQueue(qd)
+		},
+		"unconnected": func() { _ = l.CloseQueue(socket(engine.KindStream)) },
+		"connection": func() {
+			client := socket(engine.KindStream)
+			_ = l.SetOption(client, abi.OptNoDelay, 0)
+			accept, _ := l.Accept(lqd)
+			finish(l.Connect(client, &addr))
+			r := finish(accept, 0)
+			server := r.Accept().QD
+			_ = l.SetOption(server, abi.OptKeepalive, 100)
+			finish(l.Push(client, msg))
+			finish(l.Push(client, msg))
+			r = finish(l.Pop(server, 0))
+			mem.Free(r.SGA.Buf.Pointer())
+			drop(l.Pop(client, 0))
+			_ = l.CloseQueue(client)
+			_ = l.CloseQueue(server)
+		},
+	} {
+		for range 200 {
+			f()
+		}
+		assert.Zero(t, testing.AllocsPerRun(500, f), name)
+	}
+}
+
+// reused checks that a queue has nothing of those before it that were closed in any state.
+func reused(t *testing.T, opt *Options) {
+	l := Open(t, opt, func(c *config.Config) { c.Framing = config.FramingAuto })
+	for range 20 {
+		a, b := l.Pair()
+		def, err := l.Option(a, abi.OptFraming)
+		require.Zero(t, err)
+		assert.EqualValues(t, config.FramingMessage, def) // of the end that connects
+		l.Pushed(a, Text(t, "first"))
+		l.Pushed(a, Text(t, "unread"))
+		assert.Equal(t, "first", l.PopText(b))
+		dropped := l.Token(l.Pop(b, 0))
+		for i := 0; i < 50; i++ {
+			l.Step()
+		}
+		assert.Zero(t, l.Drop(dropped)) // goes back, to nobody
+		l.Token(l.Pop(a, 0))
+		_ = l.SetOption(b, abi.OptNoDelay, 0)
+		require.Zero(t, l.CloseQueue(b))
+		require.Zero(t, l.CloseQueue(a))
+
+		c, d := l.Pair()
+		if on, err := l.Option(d, abi.OptNoDelay); err == 0 {
+			assert.EqualValues(t, 1, on)
+		}
+		l.Pushed(d, Text(t, "second"))
+		assert.Equal(t, "second", l.PopText(c))
+		plain := l.Socket(engine.KindStream)
+		require.Zero(t, l.SetOption(plain, abi.OptFraming, uint32(config.FramingStream)))
+		require.Zero(t, l.CloseQueue(plain))
+		fresh := l.Socket(engine.KindStream)
+		framing, err := l.Option(fresh, abi.OptFraming)
+		require.Zero(t, err)
+		assert.EqualValues(t, config.FramingAuto, framing)
+		_, err = l.Pop(fresh, 0)
+		assert.Equal(t, unix.EINVAL, err)
+		require.Zero(t, l.CloseQueue(fresh))
+		require.Zero(t, l.CloseQueue(c))
+		require.Zero(t, l.CloseQueue(d))
 	}
 }

@@ -67,14 +67,18 @@ const atKernelPos = -1
 func (o *LibOS) openFile(a *engine.Args) (engine.Queue, abi.Errno) {
 	// To open a pipe could take for ever.
 	var st unix.Stat_t
-	if a.Flags&unix.O_TMPFILE != unix.O_TMPFILE && unix.Stat(a.Path, &st) == nil && !fileType(st.Mode) {
+	path, err := o.cPath(a.Path)
+	if err != 0 {
+		return nil, err
+	}
+	if a.Flags&unix.O_TMPFILE != unix.O_TMPFILE && stat(path, &st) == 0 && !fileType(st.Mode) {
 		return nil, unix.ENOTSUP
 	}
 	fs, err := o.startFiles()
 	if err != 0 {
 		return nil, err
 	}
-	fd, err := open(a.Path, a.Flags|unix.O_CLOEXEC, a.Mode)
+	fd, err := open(path, a.Flags|unix.O_CLOEXEC, a.Mode)
 	if err != 0 {
 		return nil, err
 	}
@@ -94,14 +98,27 @@ func fileType(mode uint32) bool {
 	return false
 }
 
-func open(path string, flags int, mode uint32) (int, abi.Errno) {
+// cPath is a path as system calls want it. Those of package unix would make garbage of it.
+func (o *LibOS) cPath(path string) (*byte, abi.Errno) {
+	if len(path) >= len(o.path) {
+		return nil, unix.ENAMETOOLONG
+	}
+	o.path[copy(o.path[:], path)] = 0
+	return &o.path[0], 0
+}
+
+func stat(path *byte, st *unix.Stat_t) abi.Errno {
+	cwd := unix.AT_FDCWD
+	_, _, err := unix.Syscall6(unix.SYS_NEWFSTATAT, uintptr(cwd), uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(st)), 0, 0, 0)
+	return err
+}
+
+func open(path *byte, flags int, mode uint32) (int, abi.Errno) {
+	cwd := unix.AT_FDCWD
 	for {
-		fd, err := unix.Open(path, flags, mode)
-		if err == nil {
-			return fd, 0
-		}
+		fd, _, err := unix.Syscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(path)), uintptr(flags|unix.O_LARGEFILE), uintptr(mode), 0, 0)
 		if err != unix.EINTR {
-			return -1, errnoOf(err)
+			return int(fd), err
 		}
 	}
 }
@@ -117,22 +134,21 @@ func (fs *files) add(fd, flags int) (*file, abi.Errno) {
 	}
 	acc := flags & unix.O_ACCMODE
 	path := flags&unix.O_PATH != 0
-	f := &file{
-		fs: fs, fd: fd,
-		readOK: (acc == unix.O_RDONLY || acc == unix.O_RDWR) && !path,
-		wrtOK:  (acc == unix.O_WRONLY || acc == unix.O_RDWR) && !path,
-		append: flags&unix.O_APPEND != 0,
-		device: st.Mode&unix.S_IFMT == unix.S_IFCHR,
-	}
+	device, stream := st.Mode&unix.S_IFMT == unix.S_IFCHR, false
 	if !path {
 		_, err := unix.Seek(fd, 0, unix.SEEK_CUR)
-		f.stream = err == unix.ESPIPE
+		stream = err == unix.ESPIPE
 		// Waiting for a device is for the epoll set. Other files never make one wait for long, and with O_NONBLOCK the
 		// ring would report that data is not cached.
-		if err := unix.SetNonblock(fd, f.device); err != nil {
+		if err := unix.SetNonblock(fd, device); err != nil {
 			return nil, errnoOf(err)
 		}
 	}
+	f := fs.os.fileQueues.Get()
+	f.fs, f.fd, f.device, f.stream = fs, fd, device, stream
+	f.readOK = (acc == unix.O_RDONLY || acc == unix.O_RDWR) && !path
+	f.wrtOK = (acc == unix.O_WRONLY || acc == unix.O_RDWR) && !path
+	f.append = flags&unix.O_APPEND != 0
 	fs.enter(f)
 	return f, 0
 }
@@ -216,3 +232,6 @@ func (f *file) Close() {
 	f.fs.leave(f)
 	_ = unix.Close(f.fd)
 }
+
+// Recycle implements engine.Recycler.
+func (f *file) Recycle() { f.fs.os.fileQueues.Put(f) }

@@ -27,6 +27,7 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
 	"github.com/libdmtr/libdmtr/runtime/mem"
+	"github.com/libdmtr/libdmtr/runtime/reuse"
 )
 
 const (
@@ -67,7 +68,13 @@ type LibOS struct {
 	msg     msgHdr
 	slept   bool // Arm was called since the last look at the epoll set
 	watches watches
-	files   *files // nil until a file is opened
+	files   *files             // nil until a file is opened
+	path    [unix.PathMax]byte // of the file being opened
+
+	tcps        reuse.List[tcp]
+	udps        reuse.List[udp]
+	fileQueues  reuse.List[file]
+	watchQueues reuse.List[watchQueue]
 }
 
 // watch is a place that the events of one descriptor name. The generation tells late events of a closed one.

@@ -18,8 +18,9 @@ type tcp struct {
 }
 
 func newTCP(o *LibOS) (engine.Queue, abi.Errno) {
-	t := &tcp{}
+	t := o.tcps.Get()
 	if err := t.open(o, t, unix.SOCK_STREAM); err != 0 {
+		o.tcps.Put(t)
 		return nil, err
 	}
 	_ = t.set(tcpOptions[abi.OptNoDelay], 1)
@@ -94,7 +95,7 @@ func (t *tcp) accept() {
 }
 
 func (t *tcp) accepted(fd int) *tcp {
-	c := &tcp{}
+	c := t.os.tcps.Get()
 	c.os, c.Pool, c.h, c.fd, c.bound, c.streaming = t.os, t.Pool, c, fd, true, true
 	c.in.Begin(&c.Queue, t.in.Mode)
 	c.in.State = inbox.Connected
@@ -182,3 +183,6 @@ func (t *tcp) Close() {
 	t.sock.Close()
 	t.in.Drop()
 }
+
+// Recycle implements engine.Recycler.
+func (t *tcp) Recycle() { t.os.tcps.Put(t) }

@@ -22,11 +22,12 @@ type udp struct {
 }
 
 func newUDP(o *LibOS) (engine.Queue, abi.Errno) {
-	u := &udp{in: inbox.Datagrams{Mode: o.cfg.Framing}}
+	u := o.udps.Get()
 	if err := u.open(o, u, unix.SOCK_DGRAM); err != 0 {
+		o.udps.Put(u)
 		return nil, err
 	}
-	u.streaming = true
+	u.in.Mode, u.streaming = o.cfg.Framing, true
 	return u, 0
 }
 
@@ -185,3 +186,6 @@ func (u *udp) ready(events uint32) {
 
 // Cancel implements engine.Queue.
 func (u *udp) Cancel(*engine.Op) {}
+
+// Recycle implements engine.Recycler.
+func (u *udp) Recycle() { u.os.udps.Put(u) }

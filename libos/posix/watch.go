@@ -33,17 +33,17 @@ type watchQueue struct {
 }
 
 func (o *LibOS) openWatch(fd int) (engine.Queue, abi.Errno) {
-	q := &watchQueue{os: o, fd: fd}
-	q.Forgets = true // the next pop asks anew
+	q := o.watchQueues.Get()
 	place, err := o.add(fd, q, unix.EPOLLONESHOT)
-	switch err {
-	case 0:
-	case unix.EPERM: // of epoll: a file
-		return nil, unix.ENOTSUP
-	default:
+	if err != 0 {
+		o.watchQueues.Put(q)
+		if err == unix.EPERM { // of epoll: a file
+			err = unix.ENOTSUP
+		}
 		return nil, err
 	}
-	q.place = place
+	q.os, q.fd, q.place = o, fd, place
+	q.Forgets = true // the next pop asks anew
 	if o.watches.fds == nil {
 		o.watches.fds = map[int]*watchQueue{}
 	}
@@ -105,6 +105,9 @@ func (q *watchQueue) Close() {
 	q.disarm()
 	q.os.remove(q.fd, q.place)
 }
+
+// Recycle implements engine.Recycler.
+func (q *watchQueue) Recycle() { q.os.watchQueues.Put(q) }
 
 // lose is called when another descriptor has come into the epoll set by the same number.
 func (q *watchQueue) lose() {

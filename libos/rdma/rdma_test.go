@@ -18,6 +18,7 @@ func options(t testing.TB, f *fake.Fabric) libostest.Options {
 		assert.Zero(t, f.RNR, "messages without a receive buffer")
 	})
 	return libostest.Options{
+		Garbage: true,
 		New: func(e *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
 			dev := f.Join()
 			t.Cleanup(func() { assert.Equal(t, fake.Left{}, dev.Left(), "left behind") })

@@ -15,5 +15,5 @@ func TestConformanceDevice(t *testing.T) {
 		t.Skip(err)
 	}
 	d.Close()
-	libostest.Run(t, libostest.Options{New: New, Addr: func(o engine.LibOS) [4]byte { return o.(*LibOS).attr.Addr }})
+	libostest.Run(t, libostest.Options{Garbage: true, New: New, Addr: func(o engine.LibOS) [4]byte { return o.(*LibOS).attr.Addr }})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/mem"
+	"github.com/libdmtr/libdmtr/runtime/reuse"
 )
 
 const errNoMem = unix.ENOMEM
@@ -28,6 +29,9 @@ type Engine struct {
 	open    int
 	ops     [abi.MaxChunks]*[abi.ChunkTokens]Op
 	tokens  int // records that exist
+
+	args      Args // of Open
+	memQueues reuse.List[memQueue]
 }
 
 // New makes an engine, which needs to be attached to libOSes.
@@ -163,7 +167,9 @@ func (e *Engine) Queue() (int32, abi.Errno) {
 	if !e.Room() {
 		return 0, unix.EMFILE
 	}
-	return e.addQueue(&memQueue{limit: e.lim.MemoryQueue})
+	q := e.memQueues.Get()
+	q.eng, q.limit = e, e.lim.MemoryQueue
+	return e.addQueue(q)
 }
 
 // Open makes a socket, opens a file, or watches a descriptor.
@@ -171,11 +177,13 @@ func (e *Engine) Open(a *Args) (int32, abi.Errno) {
 	if !e.Room() {
 		return 0, unix.EMFILE
 	}
+	e.args = *a
 	os := e.net
 	if a.Kind == KindFile || a.Kind == KindWatch {
 		os = e.storage
 	}
-	q, err := os.Open(a)
+	q, err := os.Open(&e.args)
+	e.args = Args{}
 	if err != 0 {
 		return 0, err
 	}
@@ -308,7 +316,14 @@ func (e *Engine) CloseQueue(qd int32) abi.Errno {
 	}
 	b.returned = nil
 	e.removeQueue(d)
+	recycle(q)
 	return 0
+}
+
+func recycle(q Queue) {
+	if r, ok := q.(Recycler); ok {
+		r.Recycle()
+	}
 }
 
 // Valid tells whether qd is an open queue.

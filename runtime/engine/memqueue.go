@@ -9,6 +9,7 @@ import (
 // memQueue hands arrays from pushes to pops, verbatim. Arrays that no pop has asked for yet are in a ring.
 type memQueue struct {
 	QueueBase
+	eng   *Engine
 	limit int
 	ring  []abi.SGArray // its length is a power of two
 	first int
@@ -60,4 +61,17 @@ func (q *memQueue) grow() {
 func (q *memQueue) Cancel(*Op) {}
 
 // Close implements Queue.
-func (q *memQueue) Close() { q.ring, q.count = nil, 0 }
+func (q *memQueue) Close() {}
+
+// keepRing is how many arrays the ring that a queue leaves to the next one may have room for.
+const keepRing = 64
+
+// Recycle implements Recycler.
+func (q *memQueue) Recycle() {
+	e, ring := q.eng, q.ring
+	e.memQueues.Put(q)
+	if len(ring) <= keepRing {
+		clear(ring)
+		q.ring = ring
+	}
+}

@@ -83,6 +83,7 @@ func (op *Op) Accepted(q Queue, peer *abi.SockaddrIn) {
 	qd, err := op.eng.addQueue(q)
 	if err != 0 {
 		q.Close()
+		recycle(q)
 		op.Complete(err)
 		return
 	}

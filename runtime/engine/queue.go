@@ -109,6 +109,12 @@ type Lender interface {
 	Reclaim(op *Op)
 }
 
+// Recycler is a Queue that is used again, after it has been closed. See package reuse.
+type Recycler interface {
+	// Recycle comes last: the engine does not know the queue any more.
+	Recycle()
+}
+
 // QueueBase holds the pending operations of a queue, oldest first.
 type QueueBase struct {
 	Pops   OpList // pops and accepts

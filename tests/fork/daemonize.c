@@ -159,35 +159,6 @@ static void be_daemon(int report)
     CHECK(write(report, "done\n", 5) == 5);
 }
 
-/* Returns in the daemon only, with a pipe to the test. */
-static int daemonize(void)
-{
-    int fds[2];
-    char text[400];
-    size_t n = 0;
-    ssize_t k;
-    pid_t pid;
-    CHECK(pipe2(fds, O_CLOEXEC) == 0);
-    pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        CHECK(setsid() > 0);
-        pid = fork();
-        CHECK(pid >= 0);
-        if (pid != 0)
-            _exit(0);
-        CHECK(close(fds[0]) == 0);
-        return fds[1];
-    }
-    CHECK(close(fds[1]) == 0);
-    child_passes(pid, "first child");
-    while ((k = read(fds[0], text + n, sizeof text - 1 - n)) > 0) /* until the daemon has ended */
-        n += (size_t)k;
-    text[n] = 0;
-    fprintf(stderr, "%s: %s", mode, text);
-    exit(strstr(text, "done\n") != NULL ? 0 : 1);
-}
-
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -202,6 +173,6 @@ int main(int argc, char **argv)
     alarm(TEST_SECONDS);
     if (strcmp(mode, "worker") == 0) /* it has called in before it forks */
         CHECK_ERR(dmtr_close(1), EPERM);
-    be_daemon(daemonize());
+    be_daemon(daemonize(mode));
     return 0;
 }

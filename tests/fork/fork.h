@@ -78,6 +78,40 @@ static inline void no_children(void)
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
+/* ---- daemons ---- */
+
+/*
+ * Becomes a daemon: fork, setsid, fork. Returns in the daemon only, with a pipe to the test, which passes if the
+ * daemon writes "done\n" last.
+ */
+static inline int daemonize(const char *what)
+{
+    int fds[2];
+    char text[400];
+    size_t n = 0;
+    ssize_t k;
+    pid_t pid;
+    CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK(setsid() > 0);
+        pid = fork();
+        CHECK(pid >= 0);
+        if (pid != 0)
+            _exit(0);
+        CHECK(close(fds[0]) == 0);
+        return fds[1];
+    }
+    CHECK(close(fds[1]) == 0);
+    child_passes(pid, "first child");
+    while ((k = read(fds[0], text + n, sizeof text - 1 - n)) > 0) /* until the daemon has ended */
+        n += (size_t)k;
+    text[n] = 0;
+    fprintf(stderr, "%s: %s", what, text);
+    exit(strstr(text, "done\n") != NULL ? 0 : 1);
+}
+
 /* ---- traffic ---- */
 
 /* An echo over a connection with both ends in this process, a few messages under way all the time. */

@@ -66,7 +66,7 @@ func (a *ahead) find(k key) *Conn {
 		f := &a.segs[a.input]
 		a.input++
 		if f.key.is(k) {
-			if f.conn == nil || f.conn.flags&listed == 0 {
+			if f.conn == nil || f.conn.flags&listed == 0 || !f.conn.key.is(k) {
 				return nil
 			}
 			return f.conn

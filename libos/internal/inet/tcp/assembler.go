@@ -126,7 +126,12 @@ func (a *assembler) report(out []sackRange) int {
 }
 
 // reset forgets everything.
-func (a *assembler) reset() { a.ranges, a.dsack = nil, sackRange{} }
+func (a *assembler) reset() {
+	if a.dsack = (sackRange{}); cap(a.ranges) > keepRanges {
+		a.ranges = nil
+	}
+	a.ranges = a.ranges[:0]
+}
 
 func earlier(s, t wire.Seq) wire.Seq {
 	if s.Before(t) {

@@ -20,6 +20,7 @@ func (c *Conn) Shutdown() {
 func (c *Conn) Close() {
 	c.handler = nil
 	c.err = 0
+	c.flags |= givenUp
 	if c.flags&listed == 0 {
 		c.destroy()
 		return
@@ -63,6 +64,7 @@ func (h *Host) Unfinished() bool {
 func (c *Conn) Abort() {
 	c.handler = nil
 	c.err = 0
+	c.flags |= givenUp
 	if c.flags&listed != 0 {
 		c.sendReset()
 	}

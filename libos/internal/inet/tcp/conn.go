@@ -35,6 +35,9 @@ const (
 	gaps                               // the assembler has something
 	rareDeadline                       // one of persistAt, retryAt and waitAt is set
 	quick                              // segments in order are acknowledged at once, too
+	delayListed                        // in a list of Host.delayed, though perhaps without inDelayed
+	givenUp                            // Close or Abort was called, the last call
+	buried                             // in Host.dead
 )
 
 // Conn is a connection. Names of variables are those of RFC 9293, section 3.3.1: sndUna is SND.UNA.
@@ -109,6 +112,7 @@ type Conn struct {
 	challenges          limiter
 	resent              uint64
 	dupAcks, outOfOrder uint32
+	own                 Options // if opts is this, and no other connection's
 }
 
 // connList is all connections of a Host.
@@ -177,6 +181,7 @@ func (c *Conn) destroy() {
 	c.snd.release(&c.host.blocks)
 	c.recovery.reset()
 	c.assembler.reset()
+	c.bury()
 	if c.flags&delivering != 0 {
 		c.flags |= released // the handler is reading from the ring
 		return

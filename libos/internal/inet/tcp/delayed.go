@@ -12,7 +12,20 @@ type delayed struct {
 	span  int64
 	next  int64 // number of the next span to be looked at
 	n     int   // connections in the lists
-	lists [delaySpans]struct{ head, tail *Conn }
+	lists [delaySpans]delayList
+}
+
+type delayList struct{ head, tail *Conn }
+
+// pop takes out the first one, which there must be.
+func (l *delayList) pop() *Conn {
+	c := l.head
+	if l.head = c.nextDelayed; l.head == nil {
+		l.tail = nil
+	}
+	c.nextDelayed = nil
+	c.flags &^= delayListed
+	return c
 }
 
 const delaySpans = 16 // twice those of the longest delay
@@ -42,7 +55,7 @@ func (d *delayed) add(c *Conn, now int64) {
 
 // put appends c to the list of its span.
 func (d *delayed) put(c *Conn) {
-	c.flags |= inDelayed
+	c.flags |= inDelayed | delayListed
 	d.n++
 	l := &d.lists[c.ackAt/d.span%delaySpans]
 	if l.tail == nil {
@@ -60,7 +73,12 @@ func (d *delayed) forget(c *Conn) {
 	}
 	c.flags &^= inDelayed
 	if d.n--; d.n == 0 {
-		clear(d.lists[:])
+		for i := range d.lists {
+			l := &d.lists[i]
+			for l.head != nil {
+				l.pop()
+			}
+		}
 		d.host.wheel.Stop(&d.timer)
 	}
 }
@@ -68,16 +86,12 @@ func (d *delayed) forget(c *Conn) {
 // Expired implements timer.Owner.
 func (d *delayed) Expired(_ *timer.Timer, now int64) {
 	for ; d.next*d.span <= now && d.n > 0; d.next++ {
-		l := &d.lists[d.next%delaySpans]
-		c := l.head
-		l.head, l.tail = nil, nil
-		for c != nil {
-			next := c.nextDelayed
-			c.nextDelayed = nil
-			if c.flags&inDelayed != 0 {
+		all := d.lists[d.next%delaySpans]
+		d.lists[d.next%delaySpans] = delayList{}
+		for all.head != nil {
+			if c := all.pop(); c.flags&inDelayed != 0 {
 				d.look(c)
 			}
-			c = next
 		}
 	}
 	if d.n > 0 {

@@ -29,12 +29,15 @@ type Host struct {
 	conns     connList // all in the table
 	burst     *Conn    // that have ackSoon
 	delayed   delayed
+	dead      *Conn // that nobody has any more, but for the burst under way
+	spareConn *Conn // list of those to be used again
+	spareLstn []*Listener
 	late      lateACKs
 	ahead     ahead
 
 	embryos   [maxSynTries + 1]miniList // by how often the SYN-ACK has gone out again
 	timeWaits miniList
-	spare     *mini
+	spareMini *mini
 	embryoTmr timer.Timer
 	waitTmr   timer.Timer
 
@@ -291,17 +294,24 @@ func (h *Host) ConnectWith(o *Options, local wire.Addr, lport uint16, remote wir
 	case h.conns.n >= h.cfg.MaxConnections:
 		return nil, syscall.ENOBUFS
 	}
-	c := &Conn{host: h, opts: o, handler: hd}
+	c := h.newConn()
+	if c.handler, c.opts = hd, o; o != &h.opts {
+		c.own = *o
+		c.opts = &c.own
+	}
 	c.path.Class = o.Class
 	if err := h.ip.Path(&c.path, local, remote); err != 0 {
+		h.spare(c)
 		return nil, err
 	}
 	local = c.path.Local
 	if lport == 0 {
 		if lport = h.choosePort(local, remote, rport); lport == 0 {
+			h.spare(c)
 			return nil, syscall.EADDRNOTAVAIL
 		}
 	} else if !h.reusable(keyOf(local, lport, remote, rport)) {
+		h.spare(c)
 		return nil, syscall.EADDRINUSE
 	}
 	c.key = keyOf(local, lport, remote, rport)

@@ -72,6 +72,9 @@ func (h *Host) Flush() {
 		}
 		c = next
 	}
+	if h.dead != nil {
+		h.exhume()
+	}
 }
 
 // predicted handles a segment if it is what an established connection gets most: the next data, an ACK, or both.

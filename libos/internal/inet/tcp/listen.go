@@ -41,7 +41,8 @@ func (h *Host) Listen(local wire.Addr, port uint16, backlog int, a Acceptor) (*L
 	if h.listenerIn(local, port) {
 		return nil, syscall.EADDRINUSE
 	}
-	l := &Listener{host: h, opts: &h.opts, at: listenKey{local, port}, acceptor: a, backlog: max(1, min(backlog, h.cfg.MaxBacklog))}
+	l := h.newListener()
+	*l = Listener{host: h, opts: &h.opts, at: listenKey{local, port}, acceptor: a, backlog: max(1, min(backlog, h.cfg.MaxBacklog))}
 	h.listeners[l.at] = l
 	return l, 0
 }
@@ -96,7 +97,7 @@ func (l *Listener) Accept() *Conn {
 	return c
 }
 
-// Close resets what waits, and listens no more.
+// Close resets what waits, and listens no more. It is the last call on a Listener.
 func (l *Listener) Close() {
 	if l.closed {
 		return
@@ -116,6 +117,7 @@ func (l *Listener) Close() {
 			m = next
 		}
 	}
+	h.spareLstn = append(h.spareLstn, l)
 }
 
 // inputListen is for segments to no connection (RFC 9293, 3.10.7.1 and 3.10.7.2).
@@ -273,10 +275,12 @@ func (h *Host) promote(m *mini, s *segment) {
 		h.Counters.ListenOverflows++
 		return
 	}
-	c := &Conn{host: h, opts: l.opts, key: m.key, listener: l}
+	c := h.newConn()
+	c.opts, c.key, c.listener = l.opts, m.key, l
 	c.path.Class = l.opts.Class
 	r := m.key.remote()
 	if h.ip.Path(&c.path, m.key.local().Addr, r.Addr) != 0 {
+		h.spare(c)
 		return
 	}
 	now := h.ip.Now()

@@ -4,7 +4,7 @@ import "github.com/libdmtr/libdmtr/libos/internal/inet/ip"
 
 // Options are what each connection may have of its own (RFC 9293: MUST-17, MUST-21, MUST-24, MUST-27, MUST-48, MUST-49).
 // The Config has the defaults. A connection that is accepted begins with those of its Listener. Times are in
-// nanoseconds. Many connections share one Options, which is never written to.
+// nanoseconds. Connections that have the same from a Listener, or by default, share one Options, which is never written to.
 type Options struct {
 	Nagle        bool
 	KeepIdle     int64 // 0: no keepalive
@@ -23,8 +23,9 @@ func (c *Conn) Options() *Options { return c.opts }
 // SetOptions gives the connection options of its own, which count from now on: data that Nagle has held back leaves,
 // and a keepalive is due when the silence has lasted for long enough, of which the past is a part.
 func (c *Conn) SetOptions(o *Options) {
-	before := c.opts
-	c.opts = o
+	before := *c.opts
+	c.own = *o
+	c.opts = &c.own
 	if c.flags&listed == 0 {
 		return
 	}
@@ -42,4 +43,9 @@ func (c *Conn) SetOptions(o *Options) {
 func (l *Listener) Options() *Options { return l.opts }
 
 // SetOptions changes them. Connections that wait for Accept keep theirs.
-func (l *Listener) SetOptions(o *Options) { l.opts = o }
+func (l *Listener) SetOptions(o *Options) {
+	if o != l.opts {
+		own := *o
+		l.opts = &own
+	}
+}

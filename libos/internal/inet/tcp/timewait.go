@@ -69,11 +69,11 @@ func (l *miniList) remove(m *mini) {
 
 // newMini returns a record. Used ones come back to it, since a flood of SYNs must not make garbage.
 func (h *Host) newMini(k key, kind miniKind) *mini {
-	m := h.spare
+	m := h.spareMini
 	if m == nil {
 		m = &mini{}
 	} else {
-		h.spare = m.next
+		h.spareMini = m.next
 	}
 	*m = mini{key: k, kind: kind}
 	return m
@@ -90,8 +90,8 @@ func (h *Host) dropMini(m *mini) {
 		m.list.remove(m)
 	}
 	h.table.remove(m.key)
-	*m = mini{next: h.spare}
-	h.spare = m
+	*m = mini{next: h.spareMini}
+	h.spareMini = m
 	if h.timeWaits.n == 0 {
 		h.wheel.Stop(&h.waitTmr)
 	}

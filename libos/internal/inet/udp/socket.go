@@ -145,7 +145,7 @@ func (s *Socket) Local() (wire.Addr, uint16) { return s.local, s.port }
 // Remote is the peer, zero if there is none.
 func (s *Socket) Remote() (wire.Addr, uint16) { return s.remote, s.remotePort }
 
-// Close releases the socket, its port and what is queued.
+// Close releases the socket, its port and what is queued. It is the last call on a Socket.
 func (s *Socket) Close() {
 	t := s.table
 	if t == nil {
@@ -157,4 +157,5 @@ func (s *Socket) Close() {
 	for _, _, _, ok := s.Next(); ok; _, _, _, ok = s.Next() {
 	}
 	s.table = nil
+	t.spare = append(t.spare, s)
 }

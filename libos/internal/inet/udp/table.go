@@ -59,7 +59,8 @@ type Table struct {
 	cfg      Config
 	counters Counters
 	store    store
-	scratch  []byte // for datagrams beyond the MTU
+	scratch  []byte    // for datagrams beyond the MTU
+	spare    []*Socket // closed, to be used again
 }
 
 // New makes a Table and registers it.
@@ -188,7 +189,17 @@ func (t *Table) remove(s *Socket) {
 }
 
 // Open makes a socket.
-func (t *Table) Open(hd Handler) *Socket { return &Socket{table: t, handler: hd} }
+func (t *Table) Open(hd Handler) *Socket {
+	var s *Socket
+	if n := len(t.spare); n > 0 {
+		s = t.spare[n-1]
+		t.spare = t.spare[:n-1]
+	} else {
+		s = &Socket{}
+	}
+	*s = Socket{table: t, handler: hd}
+	return s
+}
 
 // sendLarge sends a datagram that does not fit into one packet.
 func (t *Table) sendLarge(s *Socket, port uint16, parts [][]byte, n int) abi.Errno {
