@@ -11,6 +11,22 @@ DMTR_EXPORT int dmtr_own(dmtr_qtoken_t qt)
     RETURN_FROM_ENGINE(dmtrGoOwn(qt));
 }
 
+DMTR_EXPORT int dmtr_trim(int qd, off_t position)
+{
+    ENTER_API();
+    if (qd <= 0)
+        return EINVAL;
+    RETURN_FROM_ENGINE(dmtrGoTrim(qd, position));
+}
+
+DMTR_EXPORT int dmtr_unlink(const char *path)
+{
+    ENTER_API();
+    if (path == NULL)
+        return EINVAL;
+    RETURN_FROM_ENGINE(dmtrGoUnlink((char *)path));
+}
+
 DMTR_EXPORT int dmtr_watch(int *qd_out, int fd)
 {
     ENTER_API();

@@ -2,6 +2,7 @@ package main
 
 /*
 #include <dmtr/types.h>
+#include <sys/types.h>
 */
 import "C"
 
@@ -11,6 +12,18 @@ import "github.com/libdmtr/libdmtr/runtime/engine"
 func dmtrGoOwn(qt C.dmtr_qtoken_t) (rc C.int) {
 	defer guard(&rc)
 	return C.int(eng.Own(uint64(qt)))
+}
+
+//export dmtrGoTrim
+func dmtrGoTrim(qd C.int, position C.off_t) (rc C.int) {
+	defer guard(&rc)
+	return C.int(eng.Trim(int32(qd), int64(position)))
+}
+
+//export dmtrGoUnlink
+func dmtrGoUnlink(path *C.char) (rc C.int) {
+	defer guard(&rc)
+	return C.int(eng.Unlink(C.GoString(path)))
 }
 
 //export dmtrGoWatch

@@ -7,6 +7,8 @@
 #include <dmtr/sys/gcc.h>
 #include <dmtr/types.h>
 
+#include <sys/types.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -94,6 +96,35 @@ DMTR_EXPORT int dmtr_resume(void);
  *   EBUSY    called from a signal handler that has interrupted the library
  */
 DMTR_EXPORT int dmtr_own(dmtr_qtoken_t qt);
+
+/*
+ * Gives the space of all that a file queue has before a position back. The position counts as that of dmtr_lseek() with SEEK_SET, and
+ * the positions of what is kept stay the same. On storage spdk what lies before it is gone: pops and seeks there give EINVAL, and so
+ * they do after a crash. Space comes back in whole extents. On posix the file becomes a hole there, of zeros, and keeps its size.
+ * Operations that were started before are done first. Blocks while that takes, and the drive or the file system.
+ *
+ *   EPERM    dmtr_init() has not succeeded
+ *   EINVAL   qd <= 0, or the position is negative, behind the end or, on spdk, before the oldest one kept
+ *   ENOENT   qd is no queue
+ *   ENOTSUP  the queue is no file, or its file system has no holes
+ *   EBADF    the queue is not for writing
+ *   ESPIPE   the file is a device without positions
+ *   EIO, ENOSPC, ETIMEDOUT, EROFS  as the system, or the drive, says
+ *   EBUSY    called from a signal handler that has interrupted the library
+ */
+DMTR_EXPORT int dmtr_trim(int qd, off_t position);
+
+/*
+ * Takes the name of a file, of the storage that dmtr_open() opens from, away. Queues that have it open may go on with it; when the
+ * last one is closed, its space comes back. Blocks as long as the drive or the file system does.
+ *
+ *   EPERM    dmtr_init() has not succeeded
+ *   EINVAL   path is NULL
+ *   ENOENT   there is no such file
+ *   ENAMETOOLONG, EISDIR, EACCES, EROFS, EIO, ENOSPC, ETIMEDOUT  as unlink(2) or the drive says
+ *   EBUSY    called from a signal handler that has interrupted the library; or the file is a mount point
+ */
+DMTR_EXPORT int dmtr_unlink(const char *path);
 
 /*
  * Makes a queue of a descriptor of the program's, so that waits see it beside other queues: a pipe, a unix socket, a

@@ -235,3 +235,43 @@ func (f *file) Close() {
 
 // Recycle implements engine.Recycler.
 func (f *file) Recycle() { f.fs.os.fileQueues.Put(f) }
+
+// Trim implements engine.File: the file keeps its size, and its beginning becomes a hole. ENOTSUP: the file system knows none.
+func (f *file) Trim(pos int64) abi.Errno {
+	switch {
+	case f.stream || f.device:
+		return unix.ESPIPE
+	case !f.wrtOK:
+		return unix.EBADF
+	}
+	f.drain()
+	end, err := unix.Seek(f.fd, 0, unix.SEEK_END)
+	if err == nil && f.append {
+		_, err = unix.Seek(f.fd, f.pos, unix.SEEK_SET)
+	}
+	switch {
+	case err != nil:
+		return errnoOf(err)
+	case pos > end:
+		return unix.EINVAL
+	case pos == 0:
+		return 0
+	}
+	for {
+		switch err := unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, pos); err {
+		case nil:
+			return 0
+		case unix.EINTR:
+		default:
+			return errnoOf(err)
+		}
+	}
+}
+
+// Unlink implements engine.Unlinker, as unlink(2).
+func (o *LibOS) Unlink(path string) abi.Errno {
+	if err := unix.Unlink(path); err != nil {
+		return errnoOf(err)
+	}
+	return 0
+}

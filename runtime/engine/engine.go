@@ -22,7 +22,8 @@ type Engine struct {
 	lim     config.Limits
 	net     LibOS
 	storage LibOS
-	split   bool // storage is another libOS than net
+	split   bool  // storage is another libOS than net
+	watches LibOS // of watched descriptors; if it is a third one, it has nothing else to do
 	turn    uint32
 	descs   []desc
 	free    freeList
@@ -63,18 +64,36 @@ func New(lim config.Limits) (*Engine, abi.Errno) {
 
 // Attach gives the engine its libOSes, which may be one and the same.
 func (e *Engine) Attach(net, storage LibOS) abi.Errno {
-	e.net, e.storage, e.split = net, storage, net != storage
-	fds := net.Fds()
-	if e.split {
-		fds = append(fds, storage.Fds()...)
+	e.net, e.storage, e.split, e.watches = net, storage, net != storage, storage
+	e.ctl.NumFds = 0
+	err := e.sleepOn(net)
+	if err == 0 && e.split {
+		err = e.sleepOn(storage)
 	}
-	if len(fds) > abi.MaxWaitFds {
-		return unix.EMFILE
+	return err
+}
+
+// AttachWatches says, after Attach, which libOS watches descriptors if that for files does not.
+func (e *Engine) AttachWatches(os LibOS) abi.Errno {
+	e.watches = os
+	if e.third() {
+		return e.sleepOn(os)
 	}
-	for i, fd := range fds {
-		e.ctl.Fds[i] = int32(fd)
+	return 0
+}
+
+// third tells whether there is a libOS for watches only.
+func (e *Engine) third() bool { return e.watches != e.net && e.watches != e.storage }
+
+// sleepOn adds the descriptors of a libOS to those of waits that sleep.
+func (e *Engine) sleepOn(os LibOS) abi.Errno {
+	for _, fd := range os.Fds() {
+		if e.ctl.NumFds == abi.MaxWaitFds {
+			return unix.EMFILE
+		}
+		e.ctl.Fds[e.ctl.NumFds] = int32(fd)
+		e.ctl.NumFds++
 	}
-	e.ctl.NumFds = uint32(len(fds))
 	return 0
 }
 
@@ -99,6 +118,9 @@ func (e *Engine) Close() {
 	}
 	if e.split {
 		e.storage.Close()
+	}
+	if e.net != nil && e.third() {
+		e.watches.Close()
 	}
 	for i, c := range e.ctl.Chunks {
 		if c != nil {
@@ -139,6 +161,9 @@ func (e *Engine) Drive(n int) {
 		if e.split {
 			if e.turn++; n == 1 || e.turn%storageEvery == 0 {
 				e.storage.Poll()
+				if e.third() {
+					e.watches.Poll()
+				}
 			}
 		}
 		if e.ctl.Seq != seq || e.wanted() {
@@ -159,6 +184,9 @@ func (e *Engine) Arm() {
 	e.net.Arm()
 	if e.split {
 		e.storage.Arm()
+		if e.third() {
+			e.watches.Arm()
+		}
 	}
 }
 
@@ -179,8 +207,11 @@ func (e *Engine) Open(a *Args) (int32, abi.Errno) {
 	}
 	e.args = *a
 	os := e.net
-	if a.Kind == KindFile || a.Kind == KindWatch {
+	switch a.Kind {
+	case KindFile:
 		os = e.storage
+	case KindWatch:
+		os = e.watches
 	}
 	q, err := os.Open(&e.args)
 	e.args = Args{}
@@ -214,6 +245,31 @@ func (e *Engine) Lseek(qd int32, offset int64, whence int) abi.Errno {
 		return unix.ENOTSUP
 	}
 	return f.Lseek(offset, whence)
+}
+
+// Trim forgets what a file has before a position.
+func (e *Engine) Trim(qd int32, pos int64) abi.Errno {
+	d, err := e.lookup(qd)
+	if err != 0 {
+		return err
+	}
+	f, ok := d.q.(File)
+	switch {
+	case !ok:
+		return unix.ENOTSUP
+	case pos < 0:
+		return unix.EINVAL
+	}
+	return f.Trim(pos)
+}
+
+// Unlink takes the name of a file away.
+func (e *Engine) Unlink(path string) abi.Errno {
+	u, ok := e.storage.(Unlinker)
+	if !ok {
+		return unix.ENOTSUP
+	}
+	return u.Unlink(path)
 }
 
 // Push starts to send an array.

@@ -24,11 +24,12 @@ func (e *Engine) Own(qt uint64) abi.Errno {
 	if err != 0 {
 		return err
 	}
-	if _, file := d.q.(File); file { // whose writes the kernel may be at
+	l, lends := d.q.(Lender)
+	if _, file := d.q.(File); file && !lends { // whose writes the kernel may be at
 		return unix.ENOTSUP
 	}
 	op := e.Op(index(rec))
-	if l, ok := d.q.(Lender); ok && op.block == 0 {
+	if lends && op.block == 0 {
 		if l.Reclaim(op); rec.State == abi.TokenDone {
 			return 0
 		}

@@ -86,7 +86,12 @@ type Socket interface {
 type File interface {
 	Queue
 	Lseek(offset int64, whence int) abi.Errno
+	// Trim gives the space of all before pos, which is not negative, back. It may block.
+	Trim(pos int64) abi.Errno
 }
+
+// Unlinker is a LibOS for files whose names can be taken away.
+type Unlinker interface{ Unlink(path string) abi.Errno }
 
 // Ported is a LibOS of which C may serve a socket, see abi.Port.
 type Ported interface {
@@ -103,7 +108,7 @@ type Settler interface {
 	Settle()
 }
 
-// Lender is a Queue whose device reads the memory of pending pushes by itself.
+// Lender is a Queue whose device reads the memory of pending pushes by itself, or a File that lets go of it.
 type Lender interface {
 	// Reclaim ends that for a push, which may complete by it. It may wait for the device, but not for the peer's program.
 	Reclaim(op *Op)

@@ -168,6 +168,8 @@ static void check_queue_prototypes(void)
     PROTOTYPE(dmtr_resume, int, (void));
     PROTOTYPE(dmtr_own, int, (dmtr_qtoken_t));
     PROTOTYPE(dmtr_watch, int, (int *, int));
+    PROTOTYPE(dmtr_trim, int, (int, off_t));
+    PROTOTYPE(dmtr_unlink, int, (const char *));
 
     PROTOTYPE(dmtr_counters, int, (dmtr_counter_t *, int, int *));
     PROTOTYPE(dmtr_dump_counters, int, (FILE *));
