@@ -57,11 +57,16 @@ func Open(t testing.TB, opt *Options, change func(*config.Config)) *Lib {
 		l.addr = opt.Addr(os)
 	}
 	opt.open = append(opt.open, l)
-	t.Cleanup(func() {
-		opt.open = slices.DeleteFunc(opt.open, func(o *Lib) bool { return o == l })
-		e.Close()
-	})
+	t.Cleanup(l.Stop)
 	return l
+}
+
+// Stop ends the library before the test does.
+func (l *Lib) Stop() {
+	if i := slices.Index(l.opt.open, l); i >= 0 {
+		l.opt.open = slices.Delete(l.opt.open, i, i+1)
+		l.Close()
+	}
 }
 
 // Memory returns n bytes outside the Go heap, as programs have them, until the end of the test.
