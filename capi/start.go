@@ -12,6 +12,7 @@ import (
 	"github.com/libdmtr/libdmtr/libos/dpdk"
 	"github.com/libdmtr/libdmtr/libos/posix"
 	"github.com/libdmtr/libdmtr/libos/rdma"
+	"github.com/libdmtr/libdmtr/libos/spdk"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
@@ -23,9 +24,13 @@ var libOSes = map[string]func(*engine.Engine, *config.Config) (engine.LibOS, err
 	"dpdk":  dpdk.New,
 	"raw":   dpdk.NewRaw,
 	"rdma":  rdma.New,
+	"spdk":  spdk.New,
 }
 
-const defaultLibOS = "posix"
+const (
+	defaultLibOS = "posix"
+	storageOnly  = "spdk" // it has no sockets
+)
 
 // startError is why dmtr_init failed.
 type startError struct {
@@ -50,9 +55,7 @@ func start(args []string, selected string) (*engine.Engine, error) {
 			from = ", the choice of libdmtr-libos-" + selected + ".so,"
 		}
 	}
-	if cfg.Storage == "" {
-		cfg.Storage = defaultLibOS
-	}
+	settle(cfg)
 	e, errno := engine.New(cfg.Limits)
 	if errno != 0 {
 		return nil, &startError{errno, "cannot start"}
@@ -70,7 +73,7 @@ func start(args []string, selected string) (*engine.Engine, error) {
 			return nil, err
 		}
 	}
-	if errno := e.Attach(net, storage); errno != 0 {
+	if errno := attach(e, cfg, net, storage); errno != 0 {
 		e.Close()
 		return nil, &startError{errno, "too many descriptors to wait for"}
 	}
@@ -78,6 +81,29 @@ func start(args []string, selected string) (*engine.Engine, error) {
 	ctl.WaitMode = uint32(cfg.Wait)
 	ctl.SpinNs = uint32(cfg.SpinMicros) * 1000
 	return e, nil
+}
+
+// settle says what files and the network go on where the settings leave it open: spdk has files only.
+func settle(cfg *config.Config) {
+	if cfg.LibOS == storageOnly {
+		cfg.LibOS, cfg.Storage = defaultLibOS, cmp.Or(cfg.Storage, storageOnly)
+	}
+	cfg.Storage = cmp.Or(cfg.Storage, defaultLibOS)
+}
+
+// attach gives the engine its libOSes. What watches descriptors is posix, which is started for that if it is needed for nothing else.
+func attach(e *engine.Engine, cfg *config.Config, net, storage engine.LibOS) abi.Errno {
+	if err := e.Attach(net, storage); err != 0 || cfg.Storage != storageOnly {
+		return err
+	}
+	if cfg.LibOS == defaultLibOS {
+		return e.AttachWatches(net)
+	}
+	watches, err := newLibOS(e, cfg, defaultLibOS, "")
+	if err != nil {
+		return errnoOf(err)
+	}
+	return e.AttachWatches(watches)
 }
 
 // newLibOS starts a libOS; from is a remark on who has chosen it.

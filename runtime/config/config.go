@@ -75,12 +75,18 @@ type Catnip struct {
 	DisableArp bool              `yaml:"disable_arp"`
 }
 
-// Spdk names the NVMe device of the spdk libOS.
+// Spdk names the drive of the spdk libOS.
 type Spdk struct {
-	Transport string `yaml:"transport"`
-	DevAddr   string `yaml:"devAddr"`
-	Namespace int    `yaml:"namespace"`
+	Transport string `yaml:"transport"` // SpdkFile or SpdkPCIe
+	DevAddr   string `yaml:"devAddr"`   // path of the file or block device; PCI address, as 0000:01:00.0
+	Namespace int    `yaml:"namespace"` // of an NVMe device by PCIe
 }
+
+// How the spdk libOS reaches its drive.
+const (
+	SpdkFile = "file"
+	SpdkPCIe = "PCIe"
+)
 
 // Default is the configuration with nothing set.
 func Default() *Config {
@@ -99,7 +105,7 @@ func Default() *Config {
 		Dpdk:    Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
 		Rdma: Rdma{ReceiveBuffers: 16, BufferBytes: 8 << 10, RendezvousBytes: 128 << 10, DatagramBuffers: 64, LingerMillis: 1000,
 			ResolveMillis: 1000},
-		Spdk: Spdk{Transport: "PCIe", Namespace: 1},
+		Spdk: Spdk{Transport: SpdkFile, Namespace: 1},
 	}
 }
 

@@ -161,6 +161,8 @@ func TestBadContent(t *testing.T) {
 		{"RTO limits", "tcp: {rto_min_ms: 2000, rto_max_ms: 1000}\n", "tcp.rto_max_ms: 1000 is not between 2000 and 600000"},
 		{"sleeps", "dpdk: {sleep_us: 2000}\n", "dpdk.max_sleep_us: 1000 is not between 2000 and 1000000"},
 		{"namespace", "spdk: {namespace: 0}\n", "spdk.namespace"},
+		{"transport", "spdk: {transport: TCP}\n", "spdk.transport"},
+		{"address", "spdk: {transport: PCIe, devAddr: 01:00.0}\n", "spdk.devAddr"},
 		{"not YAML", "a: [\n", "did not find"},
 		{"tab", "limits:\n\tqueues: 1\n", "line 2: found character that cannot start any token"},
 		{"a list", "- libos: posix\n", "cannot unmarshal"},

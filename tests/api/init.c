@@ -207,15 +207,15 @@ static void test_libos(void)
     expect(0, "", "DMTR_LIBOS", libos, NULL, NULL);
     expect(EINVAL, "nonsense", "DMTR_LIBOS", "nonsense", NULL, NULL);
     expect(EINVAL, "POSIX", "DMTR_LIBOS", "POSIX", NULL, NULL);
-    expect(ENODEV, "spdk", "DMTR_LIBOS", "spdk", NULL, NULL);
+    expect(EINVAL, "spdk.devAddr", "DMTR_LIBOS", "spdk", NULL, NULL);
     expect(0, "", NULL, NULL, "--libos", libos);
     expect(EINVAL, "nonsense", NULL, NULL, "--libos", "nonsense");
     expect(EINVAL, "nonsense", NULL, NULL, "--libos=nonsense", NULL);
-    expect(ENODEV, "spdk", NULL, NULL, "--libos=spdk", NULL);
+    expect(EINVAL, "spdk.devAddr", NULL, NULL, "--libos=spdk", NULL);
     expect(EINVAL, "--libos", NULL, NULL, "--libos", NULL); /* no value */
     expect(EINVAL, "--config-path", NULL, NULL, "--config-path", NULL);
     expect(0, "", "DMTR_LIBOS", libos, "--libos", "spdk"); /* the environment wins */
-    expect(ENODEV, "spdk", "DMTR_LIBOS", "spdk", "--libos", libos);
+    expect(EINVAL, "spdk.devAddr", "DMTR_LIBOS", "spdk", "--libos", libos);
     /* but a bad value is one anywhere */
     expect(EINVAL, "nonsense", "DMTR_LIBOS", libos, "--libos", "nonsense");
     expect(0, "", NULL, NULL, "--iterations", "10"); /* options of the program */
@@ -249,7 +249,7 @@ static void test_files(void)
     test_file(EINVAL, "queues", "limits:\n  queues: -1\n");
     test_file(EINVAL, "sometimes", "wait: sometimes\n");
     test_file(EINVAL, "nonsense", "libos: nonsense\n");
-    test_file(ENODEV, "spdk", "libos: spdk\n");
+    test_file(EINVAL, "spdk.devAddr", "libos: spdk\n");
 
     expect(ENOENT, "nowhere.yaml", "DMTR_CONFIG", "nowhere.yaml", NULL, NULL);
     expect(ENOENT, "nowhere.yaml", NULL, NULL, "--config-path", "nowhere.yaml");
@@ -261,7 +261,7 @@ static void test_files(void)
     write_file("bad.yaml", "libos: spdk\n"); /* who wins over whom */
     write_file("good.yaml", "wait: spin\n");
     expect(0, "", "DMTR_CONFIG", "good.yaml", "--config-path", "bad.yaml");
-    expect(ENODEV, "spdk", "DMTR_CONFIG", "bad.yaml", "--config-path", "good.yaml");
+    expect(EINVAL, "spdk.devAddr", "DMTR_CONFIG", "bad.yaml", "--config-path", "good.yaml");
     CHECK(rename("bad.yaml", "config.yaml") == 0);
     expect(0, "", "DMTR_CONFIG", "good.yaml", NULL, NULL);
     expect(0, "", NULL, NULL, "--config-path", "good.yaml");

@@ -68,7 +68,9 @@ func tmpfs(t *testing.T, options string) string {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		t.Skip("cannot mount: ", err)
 	}
-	t.Cleanup(func() { assert.NoError(t, unix.Unmount(dir, 0)) })
+	t.Cleanup(func() { // the kernel may hold on to a file for a moment after its close
+		assert.Eventually(t, func() bool { return unix.Unmount(dir, 0) == nil }, 10*time.Second, time.Millisecond)
+	})
 	return dir
 }
 
