@@ -1,4 +1,4 @@
-# make            the library, its selectors and archives (build/lib) and the echo programs (build/bin)
+# make            the library, its selectors and archives (build/lib), the echo programs and dmtr-store (build/bin)
 # make demo       runs a TCP echo over loopback and prints its latencies; LIBOS=dpdk over memif, beside the kernel's
 # make test       checks, then runs all tests; the last line counts them
 # make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
@@ -92,6 +92,7 @@ $(LIB) $(OBJ):
 	mkdir -p $@
 
 apps: lib
+	$(GO) build -trimpath -buildvcs=false -o build/bin/dmtr-store ./apps/dmtr-store
 	scripts/cmake-build.sh cmake all
 
 demo:

@@ -26,7 +26,7 @@ type goPackage struct {
 // mayImport says whether the package from may import the package to, both named within the module.
 func mayImport(from, to string, inTest bool) bool {
 	if to == "libos/libostest" {
-		return inTest && strings.HasPrefix(from, "libos/")
+		return inTest && (strings.HasPrefix(from, "libos/") || strings.HasPrefix(from, "apps/"))
 	}
 	if strings.HasPrefix(to, "runtime/") {
 		return true
@@ -34,6 +34,8 @@ func mayImport(from, to string, inTest bool) bool {
 	switch strings.Split(from, "/")[0] {
 	case "capi":
 		return strings.HasPrefix(to, "libos/")
+	case "apps":
+		return strings.HasPrefix(to, "libos/") && !strings.HasPrefix(to, "libos/internal/")
 	case "libos":
 		return strings.HasPrefix(to, "libos/internal/") || leaf(from) == leaf(to)
 	}
@@ -101,6 +103,7 @@ func TestImportRules(t *testing.T) {
 	allowed := []goPackage{
 		{ImportPath: module + "capi", Imports: append(own("runtime/engine", "libos/posix"), "C"), CgoFiles: []string{"main.go"}},
 		{ImportPath: module + "libos/a", Imports: own("runtime/abi", "libos/internal/framing", "libos/a/part"), TestImports: own("libos/libostest")},
+		{ImportPath: module + "apps/x", Imports: own("libos/a/part", "runtime/mem"), TestImports: own("libos/libostest")},
 		{ImportPath: module + "libos/a/part", XTestImports: own("libos/a/part", "libos/libostest"), CgoFiles: []string{"dev_cgo.go"}},
 		{ImportPath: module + "libos/internal/x", Imports: own("libos/internal/y", "runtime/mem")},
 		{ImportPath: module + "runtime/mem", CgoFiles: []string{"mem.go"}, Imports: own("runtime/abi")},
@@ -111,6 +114,8 @@ func TestImportRules(t *testing.T) {
 	forbidden := []goPackage{
 		{ImportPath: module + "capi", Imports: own("libos/libostest")},
 		{ImportPath: module + "capi", Imports: own("tests")},
+		{ImportPath: module + "apps/x", Imports: own("libos/internal/uring")},
+		{ImportPath: module + "apps/x", Imports: own("capi")},
 		{ImportPath: module + "libos/a", Imports: own("libos/b")},
 		{ImportPath: module + "libos/a", TestImports: own("libos/b")},
 		{ImportPath: module + "libos/a", Imports: own("libos/libostest")},
