@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/spdk/block"
 	"github.com/libdmtr/libdmtr/libos/spdk/store/sim"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/mem"
@@ -37,6 +38,7 @@ type crashLog struct {
 	maybe     uint64 // after a Trim that was cut off
 	creating  bool   // a Create was cut off: it may be there, empty
 	unlinking bool   // an Unlink was cut off: it may be gone
+	failed    bool   // a write has failed
 	log       *Log
 }
 
@@ -63,29 +65,32 @@ func (a *crashAppend) Appended(*Append) {
 		a.c.failf("record %d of %q acknowledged after %d", a.i, a.l.name, a.l.acked)
 	case a.Err == 0 && a.l.log != nil:
 		a.l.acked++
-	case a.Err != 0 && !a.c.dev.Dead() && !a.c.faulty:
+	case a.Err == unix.EIO && a.c.faulty:
+		a.l.failed = true
+	case a.Err != 0 && !a.c.dev.Dead():
 		a.c.failf("append of record %d of %q failed: %v", a.i, a.l.name, a.Err)
 	}
 }
 
 type crash struct {
-	t       *testing.T
-	seed    int64
-	rnd     *rand.Rand
-	dev     *sim.Drive
-	opt     Options
-	s       *Store
-	logs    map[string]*crashLog
-	names   []string
-	pending int
-	keys    uint64
-	crashes int
-	records int
-	full    int
-	verbose bool
-	faulty  bool
-	before  int // crashes wanted
-	maxRec  int
+	t        *testing.T
+	seed     int64
+	rnd      *rand.Rand
+	dev      *sim.Drive
+	opt      Options
+	s        *Store
+	logs     map[string]*crashLog
+	names    []string
+	pending  int
+	keys     uint64
+	crashes  int
+	failures int
+	records  int
+	full     int
+	verbose  bool
+	faulty   bool
+	before   int // crashes wanted
+	maxRec   int
 }
 
 type crashFailure struct{ text string }
@@ -224,38 +229,46 @@ func (c *crash) verify() bool {
 		return false
 	}
 	for _, name := range c.names {
-		l := c.logs[name]
-		log, err := c.s.Open(name)
-		if c.dev.Dead() {
-			return false
-		}
-		if err == unix.ENOENT && (l == nil || l.creating || l.unlinking) {
-			delete(c.logs, name)
-			continue
-		}
-		if err != 0 || l == nil {
-			c.failf("open %q: %v, expected %+v", name, err, l)
-		}
-		l.creating, l.unlinking = false, false
-		if log.Begin() != l.begin && log.Begin() != l.maybe {
-			c.failf("%q begins at %d, not %d or %d", name, log.Begin(), l.begin, l.maybe)
-		}
-		l.begin, l.maybe = log.Begin(), log.Begin()
-		n := 0
-		for n < len(l.recs) && l.recs[n].pos+l.recs[n].n <= log.End() {
-			n++
-		}
-		if n < l.acked || log.durSeq != uint64(n) || log.End() != l.end(n) {
-			c.failf("%q ends at %d, record %d; %d were acknowledged, to %d; %d appended", name, log.End(), log.durSeq, l.acked, l.end(l.acked), len(l.recs))
-		}
-		c.logf("%q: %d of %d appended, %d acknowledged, at %d", name, n, len(l.recs), l.acked, log.End())
-		l.recs, l.acked, l.log = l.recs[:n], n, log
-		if !c.readAll(l) {
+		if !c.verifyLog(name) {
 			return false
 		}
 	}
 	c.count()
 	return true
+}
+
+// verifyLog opens a log and compares it with what it must be.
+func (c *crash) verifyLog(name string) bool {
+	l := c.logs[name]
+	log, err := c.s.Open(name)
+	for err == unix.EIO && c.faulty {
+		log, err = c.s.Open(name)
+	}
+	if c.dev.Dead() {
+		return false
+	}
+	if err == unix.ENOENT && (l == nil || l.creating || l.unlinking) {
+		delete(c.logs, name)
+		return true
+	}
+	if err != 0 || l == nil {
+		c.failf("open %q: %v, expected %+v", name, err, l)
+	}
+	l.creating, l.unlinking, l.failed = false, false, false
+	if log.Begin() != l.begin && log.Begin() != l.maybe {
+		c.failf("%q begins at %d, not %d or %d", name, log.Begin(), l.begin, l.maybe)
+	}
+	l.begin, l.maybe = log.Begin(), log.Begin()
+	n := 0
+	for n < len(l.recs) && l.recs[n].pos+l.recs[n].n <= log.End() {
+		n++
+	}
+	if n < l.acked || log.durSeq != uint64(n) || log.End() != l.end(n) {
+		c.failf("%q ends at %d, record %d; %d were acknowledged, to %d; %d appended", name, log.End(), log.durSeq, l.acked, l.end(l.acked), len(l.recs))
+	}
+	c.logf("%q: %d of %d appended, %d acknowledged, at %d", name, n, len(l.recs), l.acked, log.End())
+	l.recs, l.acked, l.log = l.recs[:n], n, log
+	return c.readAll(l)
 }
 
 // count checks that each extent is free or of a log.
@@ -360,6 +373,10 @@ func (c *crash) work() {
 		switch k := c.rnd.IntN(100); {
 		case l == nil:
 			c.create(name)
+		case l.failed:
+			c.reopen(l)
+		case k < 1 && c.rnd.IntN(3) == 0:
+			c.breakWrite()
 		case k < 70:
 			for n := c.upTo(8); n > 0 && !c.dev.Dead(); n-- {
 				c.append(l)
@@ -380,6 +397,30 @@ func (c *crash) work() {
 	}
 	if !c.dev.Dead() && c.rnd.IntN(3) > 0 {
 		c.settle()
+	}
+}
+
+// breakWrite lets some write to the extents fail.
+func (c *crash) breakWrite() {
+	c.faulty = true
+	sb := &c.s.sb
+	at := sb.dataStart + c.rnd.Uint64N(sb.blocks-1-sb.dataStart)
+	c.dev.Inject(sim.Fault{Op: block.Write, First: at, Last: min(sb.blocks-2, at+uint64(c.upTo(500))), Err: unix.EIO, Times: 1})
+}
+
+// reopen opens a log anew that takes no more appends.
+func (c *crash) reopen(l *crashLog) {
+	c.settle()
+	if c.dev.Dead() {
+		return
+	}
+	if err := l.log.Close(); err != 0 {
+		c.failf("close %q: %v", l.name, err)
+	}
+	c.failures++
+	c.logf("reopen %q", l.name)
+	if c.verifyLog(l.name) {
+		c.count()
 	}
 }
 
@@ -424,6 +465,10 @@ func (c *crash) append(l *crashLog) {
 	a.SGA = &a.sga
 	if err := l.log.Append(&a.Append); err != 0 {
 		mem.Free(unsafe.Pointer(&a.buf[0]))
+		if err == unix.EIO && c.faulty {
+			l.failed = true
+			return
+		}
 		if err != unix.ENOSPC && !c.dev.Dead() {
 			c.failf("append to %q: %v", l.name, err)
 		}
@@ -517,11 +562,11 @@ func TestCrash(t *testing.T) {
 		}
 		return
 	}
-	var next, crashes, records, full, failures atomic.Int64
+	var next, crashes, records, full, errors, failures atomic.Int64
 	next.Store(*crashFirst)
 	seeds := *crashSeeds
-	if testing.Short() {
-		seeds = min(seeds, 1000)
+	if testing.Short() || raceEnabled {
+		seeds = min(seeds, 500)
 	}
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -536,9 +581,10 @@ func TestCrash(t *testing.T) {
 				crashes.Add(int64(c.crashes))
 				records.Add(int64(c.records))
 				full.Add(int64(c.full))
+				errors.Add(int64(c.failures))
 			}
 		})
 	}
 	wg.Wait()
-	t.Logf("%d seeds: %d crashes, %d records, drive full %d times", seeds, crashes.Load(), records.Load(), full.Load())
+	t.Logf("%d seeds: %d crashes, %d records, drive full %d times, %d failed writes", seeds, crashes.Load(), records.Load(), full.Load(), errors.Load())
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libdmtr/libdmtr/libos/spdk/block"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 )
 
@@ -107,15 +108,48 @@ func (l *Log) prepare() abi.Errno {
 			return err
 		}
 		l.unreserve()
-		l.ready = false
 		if err := s.flush(); err != 0 {
 			return err
 		}
 		if err := s.nextEpoch(); err != 0 {
 			return err
 		}
+		if err := l.reread(); err != 0 {
+			return err
+		}
+		l.ready = false
 	}
 	return l.recover()
+}
+
+// reread keeps the extents that the drive knows to be of this log, too: others were about to be written when it failed.
+func (l *Log) reread() abi.Errno {
+	s := l.s
+	var unwritten uint32 = noExtent
+	keep := make([]found, 0, l.extents)
+	for p := l.first; p != noExtent; p = s.extents[p].next {
+		f := found{place: p}
+		b := s.scratch[:s.sb.blockSize]
+		if err := s.transfer(block.Read, s.extentBlock(p), b); err != 0 {
+			return err
+		}
+		if f.head.decode(b, &s.sb, uint64(p)) && f.head.log == l.id && f.head.idx == s.extents[p].idx {
+			f.log = l
+		}
+		keep = append(keep, f)
+	}
+	l.first, l.last, l.extents = noExtent, noExtent, 0
+	for _, f := range keep {
+		if f.log == nil {
+			s.extents[f.place] = extent{next: unwritten}
+			unwritten = f.place
+			continue
+		}
+		s.extents[f.place] = extent{idx: f.head.idx, pos: f.head.pos, seq: f.head.seq, epoch: f.head.epoch}
+		l.addExtent(f.place)
+	}
+	s.giveBack(unwritten)
+	return 0
 }
 
 // Create makes a log and opens it; it blocks. The log is there after any crash. EEXIST; ENOSPC: no room for names; ENAMETOOLONG, EINVAL: what

@@ -139,53 +139,78 @@ type found struct {
 	place uint32
 }
 
-// scan reads the headers of all extents, some at a time.
-func (s *Store) scan(byID map[uint64]*Log) abi.Errno {
-	s.extents = make([]extent, s.sb.extents)
+// sweep reads one block of each extent, some at a time, but of those that skip says; offset is the number of the block. An unreadable one
+// is nil to each.
+func (s *Store) sweep(offset uint64, skip func(place uint32) bool, each func(place uint32, b []byte) abi.Errno) abi.Errno {
 	bs := uint64(s.sb.blockSize)
-	var used []found
-	unreadable := 0
-	for at := uint64(0); at < s.sb.extents; at += scanBlocks {
-		n := min(scanBlocks, s.sb.extents-at)
-		for i := range n {
-			m := &s.meta[i]
-			m.req.Op, m.req.Block, m.req.Buf = block.Read, s.extentBlock(uint32(at+i)), s.scratch[i*bs:(i+1)*bs]
+	n := uint64(0)
+	var places [scanBlocks]uint32
+	for at := uint64(0); at < s.sb.extents; at++ {
+		if !skip(uint32(at)) {
+			m := &s.meta[n]
+			m.req.Op, m.req.Block, m.req.Buf = block.Read, s.extentBlock(uint32(at))+offset, s.scratch[n*bs:(n+1)*bs]
 			if err := s.begin(m); err != 0 {
 				return err
 			}
+			places[n] = uint32(at)
+			n++
+		}
+		if n < scanBlocks && at < s.sb.extents-1 {
+			continue
 		}
 		if err := s.metaEnd(); err != 0 {
 			return err
 		}
+		var errs [scanBlocks]abi.Errno // each may use the requests
 		for i := range n {
-			if err := s.meta[i].req.Err; err != 0 {
-				if err != unix.EIO {
-					return err
-				}
-				unreadable++
-				s.extents[at+i].log = unusable
-				continue
+			errs[i] = s.meta[i].req.Err
+		}
+		for i := range n {
+			b := s.scratch[i*bs : (i+1)*bs]
+			if errs[i] == unix.EIO {
+				b = nil
+			} else if errs[i] != 0 {
+				return errs[i]
 			}
-			f := found{place: uint32(at + i)}
-			if !f.head.decode(s.scratch[i*bs:(i+1)*bs], &s.sb, at+i) {
-				continue
-			}
-			if f.head.epoch > s.epoch || f.head.log >= s.nextLog {
-				return ErrStructure // written later than either catalog
-			}
-			if f.log = byID[f.head.log]; f.log != nil && f.head.idx >= f.log.start.idx {
-				used = append(used, f)
+			if err := each(places[i], b); err != 0 {
+				return err
 			}
 		}
-		if s.opt.Progress != nil {
-			s.opt.Progress(at+n, s.sb.extents)
+		if n = 0; s.opt.Progress != nil && s.chunkSize == 0 { // that is, at Mount
+			s.opt.Progress(at+1, s.sb.extents)
 		}
 	}
-	s.link(used)
-	if unreadable > 0 {
-		for _, l := range s.logs {
-			l.suspect = true
+	return 0
+}
+
+// scan finds out whose the extents are.
+func (s *Store) scan(byID map[uint64]*Log) abi.Errno {
+	s.extents = make([]extent, s.sb.extents)
+	var used []found
+	unreadable := false
+	err := s.sweep(0, func(uint32) bool { return false }, func(place uint32, b []byte) abi.Errno {
+		f := found{place: place}
+		switch {
+		case b == nil:
+			unreadable = true
+			s.extents[place].log = unusable
+			return 0
+		case !f.head.decode(b, &s.sb, uint64(place)):
+			return 0
+		case f.head.epoch > s.epoch || f.head.log >= s.nextLog:
+			return ErrStructure // written later than either catalog
 		}
+		if f.log = byID[f.head.log]; f.log != nil && f.head.idx >= f.log.start.idx {
+			used = append(used, f)
+		}
+		return 0
+	})
+	if err != 0 {
+		return err
+	}
+	s.link(used)
+	for _, l := range s.logs {
+		l.suspect = unreadable
 	}
 	return 0
 }

@@ -157,8 +157,13 @@ func (l *Log) recover() abi.Errno {
 	if err := l.lost(end, from); err != 0 {
 		return err
 	}
-	if end.off == 0 && l.suspect {
-		return unix.EIO // it may go on in an extent that cannot be read
+	if p.reach.off == 0 || uint64(roundUp(p.reach.off, s.sb.blockSize)) == s.sb.extentSize {
+		if l.suspect {
+			return unix.EIO // it may go on in an extent that cannot be read
+		}
+		if err := p.headless(end); err != 0 {
+			return err
+		}
 	}
 	if !s.opt.ReadOnly {
 		if err := l.dropBehind(end); err != 0 {
@@ -287,27 +292,50 @@ func (l *Log) lost(end mark, from uint32) abi.Errno {
 		return ErrStructure
 	}
 	p := parser{s: s, l: l}
-	size, bs := uint32(s.sb.extentSize), s.sb.blockSize
 	if from == noExtent {
 		from = l.first
 	}
 	for e := from; e != noExtent; e = s.extents[e].next {
-		off := bs
+		off := s.sb.blockSize
 		if idx := s.extents[e].idx; idx < end.idx {
 			continue
 		} else if idx == end.idx && end.off > 0 {
 			off = end.off
 		}
-		for ; off < size; off += bs {
-			if f, ok := p.fragmentAt(e, off); ok && f.acked > end.seq {
-				return ErrStructure
-			}
-			if s.view.err != 0 {
-				return s.view.err
-			}
+		if err := p.claims(e, off, end); err != 0 {
+			return err
 		}
 	}
 	return 0
+}
+
+// claims looks for fragments, from off on, that know of more durable records than there are before end.
+func (p *parser) claims(place, off uint32, end mark) abi.Errno {
+	for ; uint64(off) < p.s.sb.extentSize; off += p.s.sb.blockSize {
+		if f, ok := p.fragmentAt(place, off); ok && f.acked > end.seq {
+			return ErrStructure
+		}
+		if p.s.view.err != 0 {
+			return p.s.view.err
+		}
+	}
+	return 0
+}
+
+// headless is for a log that goes exactly to the end of its last extent: the next one might have lost its header. It looks at those that
+// seem to be free.
+func (p *parser) headless(end mark) abi.Errno {
+	s := p.s
+	return s.sweep(1, func(place uint32) bool { return s.extents[place].log != nil }, func(place uint32, b []byte) abi.Errno {
+		var f fragment
+		if b == nil || !f.decode(b, uint32(s.sb.extentSize)-s.sb.blockSize) || f.pos != p.reach.pos || f.seq-p.reach.seq > 1 {
+			return 0
+		}
+		if _, ok := p.fragmentAt(place, s.sb.blockSize); !ok {
+			return s.view.err
+		}
+		return p.claims(place, s.sb.blockSize, end)
+	})
 }
 
 // dropBehind frees the extents behind the end, the last one first, and makes sure that they are never found again: a crash in between
