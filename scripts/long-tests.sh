@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# long-tests.sh [simulation] [kernel] [kills]: the tests of the TCP/IP stack that CI runs in small, at full size; all if none is named.
-# They take some 15 minutes. Build first, with make; run as root, for the network namespaces.
+# long-tests.sh [simulation] [kernel] [kills] [storage]: tests that CI runs in small, at full size; all if none is named.
+# They take some 25 minutes. Build first, with make; run as root, for the network namespaces.
 #   simulation  100,000 seeds of two stacks on a faulty link; SEEDS and FIRST choose others
 #   kernel      beside the kernel's TCP, over a tap and a packet socket: 1 GiB each way with checksums, 1,000 connections, HTTP, keepalive ...
 #   kills       two processes over memif, either end killed 100 times
+#   storage     100,000 seeds of crashes of the store on a simulated drive; SEEDS and FIRST choose others
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,12 +24,16 @@ kills() {
     done
 }
 
-[ $# -gt 0 ] || set -- simulation kernel kills
+storage() {
+    go test ./libos/spdk/store -count=1 -timeout=0 -run 'Crash$' -v -crash.first="${FIRST:-0}" -crash.seeds="${SEEDS:-100000}"
+}
+
+[ $# -gt 0 ] || set -- simulation kernel kills storage
 for part; do
     case $part in
-    simulation | kernel | kills) ;;
+    simulation | kernel | kills | storage) ;;
     *)
-        echo "usage: $0 [simulation] [kernel] [kills]" >&2
+        echo "usage: $0 [simulation] [kernel] [kills] [storage]" >&2
         exit 2
         ;;
     esac
