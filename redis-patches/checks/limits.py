@@ -2,6 +2,7 @@
 """limits.py: a server that libdmtr gives few queues (limits.queues). It does not start with too few, and says why. With some, clients
 beyond them wait, the log says so now and then, and the server goes on without a load."""
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +37,15 @@ def cpu_seconds(server):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def over_unix_socket(path):
+    """The kernel's descriptors need no queue each."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(5)
+        s.connect(path)
+        s.sendall(b"PING\r\n")
+        assert s.recv(100) == b"+PONG\r\n"
+
+
 def full(folder):
     with limited(folder, 8) as server:
         first = server.start()
@@ -59,6 +69,7 @@ def full(folder):
         lines = server.log.read_text().count(FULL) - lines
         assert lines <= 20, f"{lines} lines a second in the log"
         assert cpu_seconds(server) - before < 0.5
+        over_unix_socket(f"{folder}/sock")
         served.pop().close()
         waiting[0].close()
         waiting[0] = Client(server.port)
