@@ -232,6 +232,9 @@ func (d *Device) Close() {
 			_, _ = unix.Poll(fds[:], 10)
 		}
 	}
+	if len(d.spare) == len(d.slots) { // else the lock goes when the kernel is done
+		_ = unix.FcntlFlock(uintptr(d.fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	}
 	d.ring.Close()
 	_ = unix.Close(d.fd)
 }

@@ -19,6 +19,9 @@ const (
 	// leastBlock is that of regular files: what file systems write at once, whatever the drive below them can do.
 	leastBlock = 4096
 	mostBlock  = 64 << 10
+	// busyTries times busyNanos is how long Open waits for others.
+	busyTries = 25
+	busyNanos = 10e6
 )
 
 // Open opens a regular file or a block device for this process alone, and for reading only if it is told so: writes and discards then
@@ -28,7 +31,20 @@ const (
 //
 // A process that is forked has a copy of the descriptor, and so a part in the lock. Until it has ended too, or has called exec, the
 // file stays in use.
+//
+// A process that has been killed may have the file for a moment still, while the kernel is at its last writes: Open waits a little.
 func Open(path string, readOnly bool) (*Device, error) {
+	for try := 0; ; try++ {
+		d, err := openOnce(path, readOnly)
+		if try == busyTries || !errors.Is(err, unix.EBUSY) {
+			return d, err
+		}
+		// time.Sleep needs Go's scheduler, which a child process has not.
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: busyNanos}, nil)
+	}
+}
+
+func openOnce(path string, readOnly bool) (*Device, error) {
 	d := &Device{readOnly: readOnly}
 	var err error
 	if d.fd, d.direct, err = open(path, readOnly); err != nil {
