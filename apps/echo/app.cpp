@@ -160,7 +160,7 @@ int run(const program &what, int argc, char *argv[])
     if (what.features & with_idle)
         app.add_option("--idle", opts.idle, "Further connections, opened first, that stay idle")->capture_default_str();
     if (what.features & with_file)
-        app.add_option("--file", opts.file, "File that every message is appended to")->required();
+        app.add_option("--file", opts.file, "File that every message is appended to, before it is answered")->required();
     CLI11_PARSE(app, argc, argv);
 
     try {

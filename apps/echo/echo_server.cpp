@@ -11,8 +11,7 @@
 
 namespace echo {
 
-// One client. At any time either a pop is under way, or the pushes (one to the client, one to the log if there is one) of
-// the message popped last.
+// One client. At any time one operation is under way: a pop, or a push of the message popped last, to the log or to the client.
 struct echo_server::connection {
     explicit connection(int queue) : qd(queue) { std::memset(&message, 0, sizeof(message)); }
     ~connection()
@@ -22,10 +21,8 @@ struct echo_server::connection {
     }
 
     int qd;
-    dmtr_sgarray_t message; // ours from pop until all pushes of it are complete
+    dmtr_sgarray_t message; // ours from pop until the push to the client is complete
     uint64_t popped_at = 0;
-    int pushes = 0;
-    bool broken = false;
 };
 
 echo_server::echo_server(const options &opts, int log_qd)
@@ -111,41 +108,32 @@ void echo_server::popped(int slot, int error, const dmtr_sgarray_t &message)
     }
     conn.popped_at = dmtr_now_ns();
     conn.message = message;
-    if (dmtr_push(&tokens_[slot], conn.qd, &conn.message) != 0) {
-        hang_up(slot);
-        return;
-    }
-    conn.pushes = 1;
-    if (log_qd_ != 0) {
-        dmtr_qtoken_t token = 0;
-        if (dmtr_push(&token, log_qd_, &conn.message) == 0) {
-            conn.pushes++;
-            add(token, owners_[slot]);
-        } else {
-            log_errors_++;
-        }
-    }
+    start_push(slot, log_qd_ != 0 ? log_qd_ : conn.qd);
 }
 
 void echo_server::pushed(int slot, int error, bool to_log)
 {
     connection &conn = *owners_[slot];
-    if (error == 0)
-        (to_log ? log_ : echo_).record(dmtr_now_ns() - conn.popped_at);
-    else if (to_log)
-        log_errors_++;
-    else
-        conn.broken = true;
-
-    if (--conn.pushes > 0) { // the other push is still under way and needs the message
-        remove(slot);
+    if (error != 0) { // what is not in the log is not answered
+        log_errors_ += to_log;
+        hang_up(slot);
+        return;
+    }
+    (to_log ? log_ : echo_).record(dmtr_now_ns() - conn.popped_at);
+    if (to_log) {
+        start_push(slot, conn.qd);
         return;
     }
     dmtr_sgafree(&conn.message);
-    if (conn.broken)
-        hang_up(slot);
-    else
-        start_pop(slot);
+    start_pop(slot);
+}
+
+void echo_server::start_push(int slot, int qd)
+{
+    if (dmtr_push(&tokens_[slot], qd, &owners_[slot]->message) == 0)
+        return;
+    log_errors_ += qd == log_qd_;
+    hang_up(slot);
 }
 
 void echo_server::start_pop(int slot)

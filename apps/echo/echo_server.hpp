@@ -15,7 +15,7 @@ namespace echo {
 
 class echo_server {
   public:
-    // Listens at once. With a log_qd, a file queue, each message goes there as well.
+    // Listens at once. With a log_qd, a file queue, each message goes there first, and is answered when it is there.
     explicit echo_server(const options &opts, int log_qd = 0);
     ~echo_server();
     echo_server(const echo_server &) = delete;
@@ -32,6 +32,7 @@ class echo_server {
     void popped(int slot, int error, const dmtr_sgarray_t &message);
     void pushed(int slot, int error, bool to_log);
     void start_pop(int slot);
+    void start_push(int slot, int qd);
     void start_accept();
     void add(dmtr_qtoken_t token, std::shared_ptr<connection> owner);
     void remove(int slot);
