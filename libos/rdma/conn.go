@@ -380,6 +380,9 @@ func (c *conn) failed(e *verbs.Completion) {
 	}
 	err := verbs.StatusErrno(e.Status)
 	switch {
+	case e.Op == verbs.OpRecv && e.Status == verbs.StatusLocalLength:
+		c.fault() // a message longer than the buffers
+		return
 	case e.Op == verbs.OpWrite && e.Status == verbs.StatusRemoteKey:
 		err = unix.ECONNRESET // the peer has closed its end
 	case e.Status == verbs.StatusLocalQP:

@@ -1,7 +1,9 @@
 package rdma
 
 import (
+	"os"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -20,7 +22,8 @@ import (
 // stranger is a peer that uses its device as it likes.
 type stranger struct {
 	t      *testing.T
-	dev    *fake.Device
+	world  *world
+	dev    verbs.Device
 	id     verbs.ID
 	memory []byte
 	mr     verbs.MR
@@ -29,10 +32,40 @@ type stranger struct {
 	got    []wire.Message
 }
 
-const strangerBuffer = 8192
+const (
+	strangerBuffer = 8192
+	patience       = 10 * time.Second // for what has to come
+)
 
-func newStranger(t *testing.T, f *fake.Fabric) *stranger {
-	s := &stranger{t: t, dev: f.Join(), memory: libostest.Memory(t, 64*strangerBuffer)}
+// world is where a library and a stranger are.
+type world struct {
+	libostest.Options
+	join func(t *testing.T) verbs.Device // gives the stranger a device
+	lies bool                            // one side sends more messages than the other has buffers for
+}
+
+func onFabric(t *testing.T) *world {
+	f, w := fake.New(1), &world{}
+	w.Options, w.join = options(t, f), func(*testing.T) verbs.Device { return f.Join() }
+	t.Cleanup(func() {
+		if w.lies {
+			f.RNR = 0
+		}
+	})
+	return w
+}
+
+// onDevice takes real devices: the library has the first, the stranger the one of DMTR_TEST_RDMA_FAR.
+func onDevice(t *testing.T) *world {
+	return &world{Options: deviceOptions(t), join: func(t *testing.T) verbs.Device {
+		d, err := verbs.Open(&verbs.Config{Device: os.Getenv("DMTR_TEST_RDMA_FAR")})
+		require.NoError(t, err)
+		return d
+	}}
+}
+
+func newStranger(t *testing.T, w *world) *stranger {
+	s := &stranger{t: t, world: w, dev: w.join(t), memory: libostest.Memory(t, 64*strangerBuffer)}
 	var err abi.Errno
 	s.mr, err = s.dev.Register(unsafe.Pointer(unsafe.SliceData(s.memory)), uint64(len(s.memory)), verbs.RemoteWrite)
 	require.Zero(t, err)
@@ -56,9 +89,9 @@ func (s *stranger) poll() {
 }
 
 // accepted is a stranger whose connection the library has accepted as qd.
-func accepted(t *testing.T, f *fake.Fabric, l *libostest.Lib) (s *stranger, qd int32) {
+func accepted(t *testing.T, w *world, l *libostest.Lib) (s *stranger, qd int32) {
 	lqd, addr := l.Listener()
-	s = newStranger(t, f)
+	s = newStranger(t, w)
 	accept := l.Token(l.Accept(lqd))
 	require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(16, 8192)).Type)
 	r, err := l.Wait(accept)
@@ -68,7 +101,7 @@ func accepted(t *testing.T, f *fake.Fabric, l *libostest.Lib) (s *stranger, qd i
 
 // until polls both sides until an event of a type comes.
 func (s *stranger) until(l *libostest.Lib, types ...verbs.EventType) *verbs.Event {
-	for range 10_000 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		for i := range s.events {
 			for _, typ := range types {
 				if s.events[i].Type == typ {
@@ -135,7 +168,11 @@ func data(s string) wire.Message { return wire.Message{Type: wire.Data, Length: 
 const begin10k = "\x10\x10\x20\x10\x00\x00\x27\x14\x00\x00\x00\x01\x00\x00\x27\x10"
 
 // Whatever a peer does, its queue gets what came before, then an errno; and the other queues go on.
-func TestHostilePeers(t *testing.T) {
+func TestHostilePeers(t *testing.T) { hostilePeers(t, onFabric) }
+
+func TestHostilePeersDevice(t *testing.T) { hostilePeers(t, onDevice) }
+
+func hostilePeers(t *testing.T, where func(*testing.T) *world) {
 	for _, c := range []struct {
 		name string
 		do   func(s *stranger, wait func(wire.Type) wire.Message)
@@ -190,23 +227,33 @@ func TestHostilePeers(t *testing.T) {
 			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
 			s.write(wait(wire.Grant), 1, 0)
 		}, unix.ECONNRESET},
+		{"longer than a buffer", func(s *stranger, _ func(wire.Type) wire.Message) {
+			p := make([]byte, 2*strangerBuffer)
+			(&wire.Message{Type: wire.Data, Length: uint32(len(p) - wire.HeaderLen)}).Put(p)
+			s.send(p)
+		}, unix.EPROTO},
+		{"more than there are buffers", func(s *stranger, _ func(wire.Type) wire.Message) {
+			s.world.lies = true
+			for range 60 {
+				s.send([]byte("garbage"))
+			}
+		}, unix.EPROTO},
 		{"beyond the end", func(s *stranger, wait func(wire.Type) wire.Message) {
 			s.say(wire.Message{Type: wire.Request, Length: 10000}, begin10k)
 			s.write(wait(wire.Grant), 0, 1)
 		}, unix.ECONNRESET},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := fake.New(1)
-			opt := options(t, f)
-			l := libostest.Open(t, &opt, nil)
+			w := where(t)
+			l := libostest.Open(t, &w.Options, nil)
 			a, b := l.Pair()
-			s, qd := accepted(t, f, l)
+			s, qd := accepted(t, w, l)
 			s.say(data(text("good")), text("good"))
 			s.poll()
 			assert.Equal(t, "good", l.PopText(qd))
 			pops := []uint64{l.Token(l.Pop(qd, 0)), l.Token(l.Pop(qd, 0))}
 			c.do(s, func(want wire.Type) wire.Message {
-				for range 1000 {
+				for end := time.Now().Add(patience); time.Now().Before(end); {
 					s.poll()
 					l.Step()
 					if n := len(s.got); n > 0 && s.got[n-1].Type == want {
@@ -239,15 +286,17 @@ func (s *stranger) write(g wire.Message, key, beyond uint32) {
 }
 
 // A peer that is no library of this kind, or of another version, is refused, and told why.
-func TestStrangersHello(t *testing.T) {
-	f := fake.New(1)
-	opt := options(t, f)
-	l := libostest.Open(t, &opt, nil)
+func TestStrangersHello(t *testing.T) { strangersHello(t, onFabric(t)) }
+
+func TestStrangersHelloDevice(t *testing.T) { strangersHello(t, onDevice(t)) }
+
+func strangersHello(t *testing.T, w *world) {
+	l := libostest.Open(t, &w.Options, nil)
 	_, addr := l.Listener()
 	version := hello(16, 8192)
 	version[4]++
 	for _, p := range [][]byte{nil, []byte("GET / HTTP/1.0"), version, hello(1, 8192), hello(16, 1)} {
-		s := newStranger(t, f)
+		s := newStranger(t, w)
 		e := s.dial(l, &addr, p)
 		require.Equal(t, verbs.EventRejected, e.Type)
 		reason, err := wire.ParseReason(e.Private[:e.PrivateLen])
@@ -256,8 +305,8 @@ func TestStrangersHello(t *testing.T) {
 		s.dev.Close()
 	}
 	for answer, want := range map[string]abi.Errno{"": unix.EPROTO, "other": unix.EPROTO, string(version): unix.EPROTO, "reject": unix.ECONNREFUSED} {
-		s := newStranger(t, f)
-		place, err := s.dev.Listen(&abi.SockaddrIn{}, 1)
+		s := newStranger(t, w)
+		place, err := s.dev.Listen(&abi.SockaddrIn{Family: unix.AF_INET, Addr: s.dev.Attr().Addr}, 1)
 		require.Zero(t, err)
 		name, _ := s.dev.Name(place)
 		qd := l.Socket(engine.KindStream)
@@ -275,18 +324,86 @@ func TestStrangersHello(t *testing.T) {
 	}
 }
 
+// A peer gets nothing by what it says after the library has closed the connection, and when it does not close it itself.
+func TestGarbageAfterClose(t *testing.T) { garbageAfterClose(t, onFabric(t)) }
+
+func TestGarbageAfterCloseDevice(t *testing.T) { garbageAfterClose(t, onDevice(t)) }
+
+func garbageAfterClose(t *testing.T, w *world) {
+	o, l := opened(t, w)
+	a, b := l.Pair()
+	for _, unread := range []bool{false, true} {
+		s, qd := accepted(t, w, l)
+		if unread {
+			s.say(data(text("unread")), text("unread"))
+			s.poll()
+			l.Drive(100)
+		}
+		require.Zero(t, l.CloseQueue(qd))
+		for range 30 {
+			s.send([]byte("garbage"))
+			s.say(data("GET "), "GET ")
+			s.poll()
+			l.Step()
+		}
+		s.gone(l, o)
+		l.Pushed(a, libostest.Text(t, "the others go on"))
+		assert.Equal(t, "the others go on", l.PopText(b))
+	}
+}
+
+// Who promises more buffers than it has, costs its own connection only, and no longer than rdma.linger_ms after the close.
+func TestFewerBuffersThanPromised(t *testing.T) { fewerBuffers(t, onFabric(t)) }
+
+func TestFewerBuffersThanPromisedDevice(t *testing.T) { fewerBuffers(t, onDevice(t)) }
+
+func fewerBuffers(t *testing.T, w *world) {
+	w.lies = true
+	o, l := opened(t, w)
+	a, b := l.Pair()
+	lqd, addr := l.Listener()
+	s := newStranger(t, w)
+	accept := l.Token(l.Accept(lqd))
+	require.Equal(t, verbs.EventEstablished, s.dial(l, &addr, hello(wire.MaxCredits, wire.MaxBuffer)).Type)
+	r, err := l.Wait(accept)
+	require.Zero(t, err)
+	require.Zero(t, l.CloseQueue(lqd))
+	for range 100 {
+		l.Token(l.Push(r.Accept().QD, libostest.Array(t, make([]byte, 8000))))
+	}
+	for range 20 {
+		l.Drive(10)
+		l.Pushed(a, libostest.Text(t, "the others go on"))
+		assert.Equal(t, "the others go on", l.PopText(b))
+	}
+	require.Zero(t, l.CloseQueue(r.Accept().QD))
+	s.gone(l, o)
+}
+
+// opened is a library, and its libOS.
+func opened(t *testing.T, w *world) (o *LibOS, l *libostest.Lib) {
+	opt := w.Options
+	opt.New = func(e *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
+		os, err := w.Options.New(e, cfg)
+		o, _ = os.(*LibOS)
+		return os, err
+	}
+	l = libostest.Open(t, &opt, func(cfg *config.Config) { cfg.Rdma.LingerMillis = 200 })
+	return o, l
+}
+
+// gone waits until the library has nothing left of closed connections.
+func (s *stranger) gone(l *libostest.Lib, o *LibOS) {
+	for end := time.Now().Add(patience); len(o.leaving) > 0; {
+		require.True(s.t, time.Now().Before(end), "the connection is still there")
+		s.poll()
+		l.Step()
+	}
+}
+
 // A peer that does not read costs no more than the receive buffers.
 func TestBoundedMemory(t *testing.T) {
-	f := fake.New(1)
-	opt := options(t, f)
-	var os *LibOS
-	plain := opt.New
-	opt.New = func(e *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
-		o, err := plain(e, cfg)
-		os = o.(*LibOS)
-		return o, err
-	}
-	l := libostest.Open(t, &opt, nil)
+	os, l := opened(t, onFabric(t))
 	a, b := l.Pair()
 	var pushes []uint64
 	for range 1000 {
@@ -307,11 +424,13 @@ func TestBoundedMemory(t *testing.T) {
 }
 
 // Who sends more than it has credits for is heard as far as those go.
-func TestMoreThanCredits(t *testing.T) {
-	f := fake.New(1)
-	opt := options(t, f)
-	l := libostest.Open(t, &opt, nil)
-	s, qd := accepted(t, f, l)
+func TestMoreThanCredits(t *testing.T) { moreThanCredits(t, onFabric(t)) }
+
+func TestMoreThanCreditsDevice(t *testing.T) { moreThanCredits(t, onDevice(t)) }
+
+func moreThanCredits(t *testing.T, w *world) {
+	l := libostest.Open(t, &w.Options, nil)
+	s, qd := accepted(t, w, l)
 	for range 17 {
 		s.say(data(text("x")), text("x"))
 	}

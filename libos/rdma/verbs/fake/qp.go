@@ -273,6 +273,7 @@ func (q *qp) receive(s *send, from *qp, room int) uint8 {
 	n, ok := s.payload(from.dev(), to[room:])
 	if !ok {
 		if !q.owner.datagram {
+			d.done = append(d.done, verbs.Completion{WRID: r.wrid, ID: q.owner.id, Op: verbs.OpRecv, Status: verbs.StatusLocalLength})
 			q.bad = true
 			q.wake()
 		}
