@@ -43,6 +43,7 @@ type conn struct {
 	brokeAt  uint64 // round
 	cause    abi.Errno
 	err      abi.Errno // cause, once what was received before is in the fifo
+	alive    bool      // the peer has been heard of since the last probe
 	local    abi.SockaddrIn
 	peer     abi.SockaddrIn
 

@@ -40,12 +40,15 @@ const (
 // world is where a library and a stranger are.
 type world struct {
 	libostest.Options
-	join func(t *testing.T) verbs.Device // gives the stranger a device
-	lies bool                            // one side sends more messages than the other has buffers for
+	join   func(t *testing.T) verbs.Device // gives the stranger a device
+	fabric *fake.Fabric                    // nil on real devices
+	change func(*config.Config)
+	lies   bool // one side sends more messages than the other has buffers for
 }
 
 func onFabric(t *testing.T) *world {
-	f, w := fake.New(1), &world{}
+	f := fake.New(1)
+	w := &world{fabric: f, change: func(cfg *config.Config) { cfg.Rdma.LingerMillis = 200 }}
 	w.Options, w.join = options(t, f), func(*testing.T) verbs.Device { return f.Join() }
 	t.Cleanup(func() {
 		if w.lies {
@@ -57,7 +60,7 @@ func onFabric(t *testing.T) *world {
 
 // onDevice takes real devices: the library has the first, the stranger the one of DMTR_TEST_RDMA_FAR.
 func onDevice(t *testing.T) *world {
-	return &world{Options: deviceOptions(t), join: func(t *testing.T) verbs.Device {
+	return &world{Options: deviceOptions(t), change: func(cfg *config.Config) { cfg.Rdma.LingerMillis = 200 }, join: func(t *testing.T) verbs.Device {
 		d, err := verbs.Open(&verbs.Config{Device: os.Getenv("DMTR_TEST_RDMA_FAR")})
 		require.NoError(t, err)
 		return d
@@ -388,7 +391,7 @@ func opened(t *testing.T, w *world) (o *LibOS, l *libostest.Lib) {
 		o, _ = os.(*LibOS)
 		return os, err
 	}
-	l = libostest.Open(t, &opt, func(cfg *config.Config) { cfg.Rdma.LingerMillis = 200 })
+	l = libostest.Open(t, &opt, w.change)
 	return o, l
 }
 

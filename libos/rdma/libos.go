@@ -14,6 +14,7 @@
 package rdma
 
 import (
+	"math"
 	"time"
 	"unsafe"
 
@@ -67,6 +68,7 @@ type LibOS struct {
 	events  []verbs.Event
 	stats   counters
 
+	heart   heart
 	timer   int // timerfd
 	waitFds []int
 }
@@ -85,6 +87,7 @@ func open(eng *engine.Engine, cfg *config.Config, dev verbs.Device, now func() i
 	o := &LibOS{cfg: cfg, eng: eng, pool: inbox.Pool{Config: cfg}, dev: dev, attr: dev.Attr(), now: now, byID: make(map[verbs.ID]happening), grant: grantBytes}
 	o.bufs = buffers{dev: dev, size: cfg.Rdma.BufferBytes}
 	o.dgram = buffers{dev: dev, size: verbs.GRHBytes + o.attr.PortMTU}
+	o.heart.every = o.keepalive()
 	o.peers.init(o)
 	o.comps, o.events = make([]verbs.Completion, batch), make([]verbs.Event, eventBatch)
 	p := mem.Map(scratchBytes)
@@ -146,6 +149,7 @@ func (o *LibOS) poll() {
 	if len(o.held) > 0 {
 		o.retry()
 	}
+	o.beat()
 	o.flush()
 }
 
@@ -250,15 +254,27 @@ func (o *LibOS) retry() {
 	o.held = o.held[:n]
 }
 
+// due is when there is something to do though nothing happens.
+func (o *LibOS) due() int64 {
+	at := int64(math.MaxInt64)
+	if len(o.dying)+len(o.held)+len(o.again) > 0 {
+		return 0
+	}
+	if len(o.leaving) > 0 {
+		at = o.leaving[0].until // all linger for the same time
+	}
+	if o.heart.every > 0 && len(o.ends) > len(o.spare) {
+		at = min(at, o.heart.next)
+	}
+	return at
+}
+
 // Arm implements engine.LibOS.
 func (o *LibOS) Arm() {
 	o.dev.Arm()
+	o.heart.slept = true
 	var spec unix.ItimerSpec
-	switch {
-	case len(o.dying)+len(o.held)+len(o.again) > 0:
-		spec.Value = unix.NsecToTimespec(1)
-	case len(o.leaving) > 0:
-		at := o.leaving[0].until // all linger for the same time
+	if at := o.due(); at != math.MaxInt64 {
 		spec.Value = unix.NsecToTimespec(max(at-o.now(), 1))
 	}
 	_, _, _ = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(o.timer), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)

@@ -23,6 +23,7 @@ func (c *conn) received(i, n uint32) {
 	if c.deaf {
 		return
 	}
+	c.alive = true
 	buf := c.bufs[i]
 	var m wire.Message
 	stream, err := m.Parse(c.os.bufs.bytes(buf)[:n])

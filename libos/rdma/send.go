@@ -210,6 +210,7 @@ func (c *conn) gone(upTo uint32) {
 	if int32(upTo-c.tail) < 0 || int32(c.head-upTo) <= 0 {
 		return
 	}
+	c.alive = true
 	for c.tail != upTo+1 {
 		s := c.ring[c.tail%uint32(len(c.ring))]
 		c.tail++

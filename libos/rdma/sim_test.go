@@ -139,7 +139,8 @@ func (s *sim) open(e *simEnd) {
 	}
 	cfg.Limits.MaxPop = 200 + s.rnd.IntN(2000)
 	cfg.Rdma = config.Rdma{ReceiveBuffers: 2 + s.rnd.IntN(5), BufferBytes: 256 << s.rnd.IntN(3), RendezvousBytes: 64 << s.rnd.IntN(6),
-		DatagramBuffers: 4, LingerMillis: 100, ResolveMillis: 1}
+		DatagramBuffers: 4, LingerMillis: 100, ResolveMillis: 1,
+		KeepaliveMillis: s.rnd.IntN(2)}
 	var err abi.Errno
 	e.Engine, err = engine.New(cfg.Limits)
 	require.Zero(s.t, err)

@@ -71,6 +71,7 @@ func (c *Config) ranges() []numRange {
 		{"rdma.rendezvous_bytes", c.Rdma.RendezvousBytes, 4096, 1 << 30},
 		{"rdma.datagram_buffers", c.Rdma.DatagramBuffers, 1, 4096},
 		{"rdma.linger_ms", c.Rdma.LingerMillis, 0, 60_000},
+		{"rdma.keepalive_ms", c.Rdma.KeepaliveMillis, 0, 3_600_000},
 		{"rdma.resolve_ms", c.Rdma.ResolveMillis, 1, 3_600_000},
 		{"spdk.namespace", c.Spdk.Namespace, 1, 1<<32 - 2},
 	}, c.netRanges()...)

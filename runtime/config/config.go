@@ -60,6 +60,7 @@ type Rdma struct {
 	RendezvousBytes int    `yaml:"rendezvous_bytes"` // segments from this size on go straight from memory to memory
 	DatagramBuffers int    `yaml:"datagram_buffers"` // of a datagram socket
 	LingerMillis    int    `yaml:"linger_ms"`        // for the last words of a closed connection
+	KeepaliveMillis int    `yaml:"keepalive_ms"`     // until a silent peer is asked for a sign of life; 0: never
 	ResolveMillis   int    `yaml:"resolve_ms"`       // how long the QP of an address of datagrams is believed to be there
 }
 
@@ -104,7 +105,7 @@ func Default() *Config {
 		TCP:     defaultTCP(),
 		Dpdk:    Dpdk{SleepMicros: 100, MaxSleepMicros: 1000},
 		Rdma: Rdma{ReceiveBuffers: 16, BufferBytes: 8 << 10, RendezvousBytes: 128 << 10, DatagramBuffers: 64, LingerMillis: 1000,
-			ResolveMillis: 1000},
+			KeepaliveMillis: 5000, ResolveMillis: 1000},
 		Spdk: Spdk{Transport: SpdkFile, Namespace: 1},
 	}
 }

@@ -237,6 +237,9 @@ func (q *qp) deliver(s *send) (status uint8, again bool) {
 		}
 		return verbs.StatusRetries, s.tries < deadTries
 	}
+	if s.wr.Op == verbs.OpWrite && s.wr.NumSGE == 0 {
+		return verbs.StatusSuccess, false
+	}
 	if s.wr.Op == verbs.OpWrite {
 		n := s.wr.SGEs[0].Len
 		to := p.dev().memory(s.wr.RKey&^(1<<31), s.wr.RemoteAddr, n, true)
