@@ -7,9 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libdmtr/libdmtr/libos/libostest"
+	"github.com/libdmtr/libdmtr/libos/rdma/verbs"
 	"github.com/libdmtr/libdmtr/libos/rdma/verbs/fake"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
+	"github.com/libdmtr/libdmtr/runtime/engine"
 )
 
 // Who only pops hears of a peer that has vanished without a word, and not of one that has nothing to say.
@@ -66,6 +68,40 @@ func TestAllThatCameBeforeTheEnd(t *testing.T) {
 	for range sent / 10 * 10 {
 		assert.Equal(t, "x", l.PopText(qd))
 	}
+	_, err := l.Wait(l.Token(l.Pop(qd, 0)))
+	assert.Equal(t, abi.Errno(unix.ECONNRESET), err)
+}
+
+// late is a device that has news of the connection manager before the messages that came with them.
+type late struct {
+	*fake.Device
+	held []verbs.Completion
+}
+
+func (d *late) Poll(c []verbs.Completion, e []verbs.Event) (nc, ne int) {
+	nc = copy(c, d.held)
+	d.held = d.held[:copy(d.held, d.held[nc:])]
+	n, ne := d.Device.Poll(c[nc:], e)
+	if ne == 0 {
+		return nc + n, ne
+	}
+	d.held = append(d.held, c[nc:nc+n]...)
+	return nc, ne
+}
+
+// The same, if the device tells of the end first.
+func TestMessagesAfterTheNewsOfTheEnd(t *testing.T) {
+	w := onFabric(t)
+	w.Options.New = func(e *engine.Engine, cfg *config.Config) (engine.LibOS, error) {
+		return open(e, cfg, &late{Device: w.fabric.Join()}, w.fabric.Now)
+	}
+	w.Options.Addr = func(o engine.LibOS) [4]byte { return o.(*LibOS).attr.Addr }
+	_, l := opened(t, w)
+	s, qd := accepted(t, w, l)
+	s.say(data(text("last words")), text("last words"))
+	s.poll()
+	s.dev.Destroy(s.id)
+	assert.Equal(t, "last words", l.PopText(qd))
 	_, err := l.Wait(l.Token(l.Pop(qd, 0)))
 	assert.Equal(t, abi.Errno(unix.ECONNRESET), err)
 }
