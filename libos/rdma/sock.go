@@ -1,6 +1,7 @@
 package rdma
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 const (
 	deviceBacklog = 1024 // requests that wait for a Poll
 	maxBacklog    = 4096
+	maxAsking     = 1024 // requests beyond the backlog
 )
 
 // sock is a stream socket.
@@ -30,6 +32,22 @@ type sock struct {
 	backlog int
 	half    int     // connections agreed to and not established
 	ready   []*conn // to be accepted
+	asking  []*request
+}
+
+// request is one for which the backlog has no room yet: the peer waits, as with TCP.
+type request struct {
+	s     *sock
+	id    verbs.ID
+	hello [wire.HelloLen]byte
+}
+
+// event implements happening: whatever it is, the peer does not wait any more.
+func (r *request) event(*verbs.Event) {
+	i := slices.Index(r.s.asking, r)
+	r.s.asking = slices.Delete(r.s.asking, i, i+1)
+	delete(r.s.os.byID, r.id)
+	r.s.os.dev.Destroy(r.id)
 }
 
 func newSock(o *LibOS) *sock {
@@ -81,6 +99,7 @@ func (s *sock) Listen(backlog int) abi.Errno {
 	s.backlog = max(backlog, 1)
 	s.in.State = inbox.Listening
 	s.in.At(s.name.Number())
+	s.admit()
 	return 0
 }
 
@@ -89,44 +108,57 @@ func (s *sock) event(e *verbs.Event) {
 	if e.Type != verbs.EventConnectRequest {
 		return
 	}
-	o := s.os
-	c := &conn{os: o, listener: s, ident: e.ID, state: greeting, limit: wire.MaxCredits}
-	reason := wire.Closed
+	hello := e.Private[:e.PrivateLen]
+	_, err := wire.ParseHello(hello)
 	switch {
 	case s.in.State != inbox.Listening:
-	case s.half+len(s.ready) >= s.backlog:
-		reason = wire.Busy
-	case c.answer(e):
-		s.half++
-		return
+		s.reject(e.ID, wire.Closed)
+	case err != nil:
+		s.os.stats.BadHellos++
+		s.reject(e.ID, wire.Mismatch)
+	case s.full() && len(s.asking) == maxAsking:
+		s.reject(e.ID, wire.Busy)
+	case s.full():
+		r := &request{s: s, id: e.ID, hello: [wire.HelloLen]byte(hello)}
+		s.asking = append(s.asking, r)
+		s.os.byID[e.ID] = r
 	default:
-		reason = wire.Mismatch
-		if c.bufs != nil {
-			reason = wire.Busy
-		}
+		s.answer(e.ID, hello)
 	}
-	o.stats.Rejected++
-	p := o.scratch[:wire.ReasonLen]
-	reason.Put(p)
-	_ = o.dev.Reject(e.ID, p)
-	c.giveBack()
 }
 
-// answer agrees to a request; false: it has to be rejected.
-func (c *conn) answer(e *verbs.Event) bool {
-	o := c.os
-	if _, err := wire.ParseHello(e.Private[:e.PrivateLen]); err != nil {
-		o.stats.BadHellos++
-		return false
+func (s *sock) full() bool { return s.half+len(s.ready) >= s.backlog }
+
+// admit answers requests for which there is room now.
+func (s *sock) admit() {
+	for len(s.asking) > 0 && !s.full() {
+		r := s.asking[0]
+		s.asking = slices.Delete(s.asking, 0, 1)
+		delete(s.os.byID, r.id)
+		s.answer(r.id, r.hello[:])
 	}
+}
+
+func (s *sock) reject(id verbs.ID, reason wire.Reason) {
+	s.os.stats.Rejected++
+	p := s.os.scratch[:wire.ReasonLen]
+	reason.Put(p)
+	_ = s.os.dev.Reject(id, p)
+}
+
+// answer agrees to a request, if there is what that takes.
+func (s *sock) answer(id verbs.ID, hello []byte) {
+	o := s.os
+	c := &conn{os: o, listener: s, ident: id, state: greeting, limit: wire.MaxCredits}
 	c.slot = o.join(c)
-	c.bufs = []uint32{}
-	if c.setUp() != 0 || c.met(e.Private[:e.PrivateLen]) != nil || o.dev.Accept(c.ident, c.greet()) != 0 {
+	if c.setUp() != 0 || c.met(hello) != nil || o.dev.Accept(id, c.greet()) != 0 {
 		o.leave(c.slot)
-		return false
+		s.reject(id, wire.Busy)
+		c.giveBack()
+		return
 	}
-	o.byID[c.ident] = c
-	return true
+	o.byID[id] = c
+	s.half++
 }
 
 // giveBack releases the buffers of a connection that has come to nothing.
@@ -166,6 +198,7 @@ func (s *sock) accept() {
 			a.lost()
 		}
 		op.Accepted(a, &c.peer)
+		s.admit()
 	}
 }
 
@@ -296,6 +329,11 @@ func (s *sock) Close() {
 
 // closeHalf ends the connections that have not come as far as to be accepted.
 func (s *sock) closeHalf() {
+	for _, r := range s.asking {
+		delete(s.os.byID, r.id)
+		s.reject(r.id, wire.Closed)
+	}
+	s.asking = nil
 	for _, e := range s.os.ends {
 		if c, ok := e.(*conn); ok && c.listener == s {
 			c.destroy()

@@ -217,16 +217,11 @@ func (d *Device) Disconnect(id verbs.ID) {
 	i.qp.part()
 }
 
-// end takes away what belongs to an ID.
-func (d *Device) end(i *ident) {
+// end takes away what belongs to an ID. silent: the other end hears nothing of it.
+func (d *Device) end(i *ident, silent bool) {
 	i.gone = true
-	if i.asked && i.other != nil && !i.other.gone {
-		if i.other.qp == nil { // of a request that was given up
-			i.other.gone = true
-			delete(i.other.dev.ids, i.other.id)
-		} else if i.other.asked {
-			d.f.tell(i.other, &verbs.Event{Type: verbs.EventRejected, Errno: refusal, Status: 28}, nil)
-		}
+	if o := i.other; i.asked && o != nil && !o.gone && o.asked && !silent {
+		d.f.tell(o, &verbs.Event{Type: verbs.EventRejected, Errno: refusal, Status: 28}, nil)
 	}
 	if i.qp != nil {
 		i.qp.end()
@@ -243,7 +238,7 @@ func (d *Device) Destroy(id verbs.ID) {
 		d.f.tell(i.qp.peer.owner, &verbs.Event{Type: verbs.EventDisconnected}, nil)
 	}
 	delete(d.ids, id)
-	d.end(i)
+	d.end(i, false)
 	n := 0
 	for _, c := range d.done {
 		if c.ID != id {

@@ -155,7 +155,7 @@ func (f *Fabric) Kill(d *Device, silent bool) {
 		if q := i.qp; q != nil && q.peer != nil && !silent {
 			f.tell(q.peer.owner, &verbs.Event{Type: verbs.EventDisconnected}, nil)
 		}
-		d.end(i)
+		d.end(i, silent)
 	}
 	clear(d.ids)
 	clear(d.mrs)
