@@ -27,8 +27,8 @@ const (
 	controls = 24
 	// signalEvery is how many sends may go without a completion, which would free their places in the queue.
 	signalEvery = 4
-	// ackTimeout is how long the device waits for an answer before it sends again, seven times: 4.096 µs << 17 = 0.54 s. The choice of the
-	// connection manager for RoCE is four times that, so that a dead peer would be noticed after 17 s.
+	// ackTimeout is how long the device waits for an answer before it sends again, six times: 4.096 µs << 17 = 0.54 s. The choice of the
+	// connection manager for RoCE is four times that, so that a dead peer would be noticed after 15 s.
 	ackTimeout = 17
 	// maxInline bounds sends that are copied into the queue.
 	maxInline = 220

@@ -44,7 +44,7 @@ start() { # name, arguments: a program that writes to NAME.log
     declare -g "$1=$!"
 }
 has() { grep -q -- "$2" "$out/$1.log"; } # name, expression
-sent() { sed -n 's/^sent //p' "$out/$1.log" | tail -n 1; }
+sent() { sed -n 's/^sent \([0-9]*\) .*/\1/p' "$out/$1.log" | tail -n 1; }
 ended() { ! kill -0 "$1" 2> /dev/null; }
 idle() { [ "$(rdma resource | sed 's/ctx.*//')" = "$before" ]; }
 rnr() { cat /sys/class/infiniband/rxe0/ports/1/hw_counters/*rnr*; }
@@ -58,22 +58,30 @@ held() { # of a process: what it has of the device, and descriptors
 has_only() { now=$(held "$1") && [ "$now" = "$held" ]; }
 before=$(rdma resource | sed 's/ctx.*//')
 
-server() {
-    start sink sink $server 7777
-    within 20 has sink listening
-    say listening
+# Each part is a function for guest 1 and one for guest 2.
 
-    await warm # 1,000 connections
-    within 10 grep -q . <<< "$(held $sink)"
+cycles1() { # 1,000 connections
+    await warm
     sleep 2
     held=$(held $sink)
     say counted
     await cycled
     within 10 has_only $sink
     [ "$(grep -c ECONNABORTED "$out/sink.log")" -eq 1020 ] || fail "not all ended well: $(grep ended "$out/sink.log" | sort | uniq -c)"
-    say counted_again
+    say "counted again"
+}
+cycles2() {
+    "$program" cycles $server 7777 20 || fail "20 connections"
+    say warm
+    await counted
+    timeout 100 "$program" cycles $server 7777 1000 || fail "1,000 connections"
+    within 10 idle
+    say cycled
+    await "counted again"
+}
 
-    for what in small large stopped; do # a reader that stops
+stops1() { # a reader that stops
+    for what in small large stopped; do
         await "pushing $what"
         [ $what = stopped ] && kill -STOP $sink || kill -USR1 $sink
         say "stopped $what"
@@ -81,24 +89,13 @@ server() {
         [ $what = stopped ] && kill -CONT $sink || kill -USR2 $sink
         await "went on $what"
     done
-
-    await connected # and the wire is cut
-    ip link set rdma0 down
-    say down
-    within 30 has sink "ended after .* \(ETIMEDOUT\|ENETDOWN\|ECONNRESET\)"
-    await heard
-    ip link set rdma0 up
-    say up
-    await again
-
-    kill -KILL $sink
-    say killed
-    wait $sink
-    within 10 idle
-    await over
 }
-
-stops() { # name, arguments of source: it waits while the reader does
+stops2() {
+    stop small source $server 7777 64 0
+    stop large source $server 7777 1000000 0
+    stop stopped source $server 7777 5000 0
+}
+stop() { # name, arguments of source: it waits while the reader does
     local at again counters=$(rnr)
     start "$@"
     within 20 has "$1" 'sent [1-9]'
@@ -119,42 +116,63 @@ stops() { # name, arguments of source: it waits while the reader does
 }
 moved() { [ "$(sent "$1")" != "$2" ]; }
 
-client() {
-    await listening
-    "$program" cycles $server 7777 20 || fail "20 connections"
-    say warm
-    await counted
-    timeout 100 "$program" cycles $server 7777 1000 || fail "1,000 connections"
-    within 10 idle
-    say cycled
-    await counted_again
-
-    stops small source $server 7777 64 0
-    stops large source $server 7777 1000000 0
-    stops stopped source $server 7777 5000 0
-
-    start pushing source $server 7777 100 0
-    start popping idle $server 7777
-    within 20 has pushing 'sent [1-9]'
-    within 20 has popping connected
+cut1() { # the wire is cut
+    await connected
+    ip link set rdma-plug down
+    say down
+    within 30 hears 2 sink 'ended after .* ETIMEDOUT'
+    await heard
+    ip link set rdma-plug up
+    say up
+    await again
+}
+cut2() {
+    connections
     say connected
     await down
     within 30 has pushing 'failed after .* ETIMEDOUT'
     within 30 has popping 'failed after .* ETIMEDOUT'
     say heard
     await up
-    within 20 "$program" source $server 7777 100 10 > "$out/again.log" 2>&1
-
+    timeout -s KILL 20 "$program" source $server 7777 100 10 > "$out/again.log" 2>&1 || fail "no connection after the cut: $(cat "$out/again.log")"
+    say again
+}
+hears() { [ "$(grep -c -- "$3" "$out/$2.log")" -eq "$1" ]; }
+connections() { # one that pushes and one that only pops
     start pushing source $server 7777 100 0
     start popping idle $server 7777
     within 20 has pushing 'sent [1-9]'
     within 20 has popping connected
-    say again
+}
+
+killed1() { # the server is killed
+    await both
+    kill -KILL $sink
+    say killed
+    wait $sink
+    within 10 idle
+    await over
+}
+killed2() {
+    connections
+    say both
     await killed
     within 3 has pushing 'failed after .* ECONNRESET'
     within 3 has popping 'failed after .* ECONNRESET'
     within 10 idle
     say over
 }
-[ "$end" -eq 1 ] && server || client
+
+if [ "$end" -eq 1 ]; then
+    start sink sink $server 7777
+    within 20 has sink listening
+    say listening
+else
+    await listening
+fi
+for part in ${PARTS-cycles stops cut killed}; do
+    echo "guest $end, $(cut -d ' ' -f 1 /proc/uptime) s: $part"
+    $part$end
+done
+echo "guest $end, $(cut -d ' ' -f 1 /proc/uptime) s: done"
 [ ! -e "$out/failed" ]

@@ -28,17 +28,18 @@ static void on_signal(int sig)
         stopped = sig == SIGUSR1;
 }
 
-static void say(const char *what, uint64_t n, int error)
-{
-    printf("%s %llu %s\n", what, (unsigned long long)n, error != 0 ? test_errno_name(error) : "");
-    fflush(stdout);
-}
-
-static uint64_t seconds(void)
+static uint64_t milliseconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void say(const char *what, uint64_t n, int error)
+{
+    uint64_t now = milliseconds();
+    printf("%s %llu %s (%llu.%03u)\n", what, (unsigned long long)n, error != 0 ? test_errno_name(error) : "", (unsigned long long)(now / 1000), (unsigned)(now % 1000));
+    fflush(stdout);
 }
 
 /* The pops of a sink: one for each connection, and an accept, which is the first. */
@@ -120,17 +121,17 @@ static int source(const struct sockaddr_in *addr, uint32_t size, uint64_t count)
     void *buf = calloc(1, size);
     dmtr_sgarray_t sga = test_sga(buf, size);
     int qd = dial(addr), error = 0;
-    uint64_t n = 0, told = seconds();
+    uint64_t n = 0, told = milliseconds();
     say("connected", 0, 0);
-    while (error == 0 && (count == 0 || n < count)) {
+    while (going && error == 0 && (count == 0 || n < count)) {
         dmtr_qtoken_t qt = 0;
         dmtr_qresult_t qr;
         error = dmtr_push(&qt, qd, &sga);
         if (error == 0)
             error = dmtr_wait(&qr, qt);
         n += error == 0;
-        if (seconds() != told || n == count) {
-            told = seconds();
+        if (milliseconds() - told >= 500 || n == count) {
+            told = milliseconds();
             say("sent", n, 0);
         }
     }

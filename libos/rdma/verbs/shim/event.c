@@ -53,6 +53,18 @@ static int ask(struct id *id)
     return rdma_connect(id->cm, &param) == 0 ? 0 : last_error();
 }
 
+/*
+ * Nobody has answered for the address. The kernel asks once per call, and not at all if it happens to have asked in vain just before;
+ * so a wire that has just come back needs another try. Returns whether there is one.
+ */
+static bool resolve_again(struct id *id, int status)
+{
+    if (status != -ETIMEDOUT || id->resolved_again == RESOLVE_TRIES - 1)
+        return false;
+    id->resolved_again++;
+    return rdma_resolve_addr(id->cm, NULL, rdma_get_peer_addr(id->cm), RESOLVE_MS) == 0;
+}
+
 /* The address is resolved: the way to it is next. Returns whether there is something to report. */
 static bool address_resolved(struct id *id, struct dmtr_rdma_event *out)
 {
@@ -138,6 +150,7 @@ static bool handle(struct device *d, struct rdma_cm_event *event, struct dmtr_rd
         rdma_disconnect(id->cm); /* so that everything is flushed here, too, and the peer knows that we know */
         return true;
     case RDMA_CM_EVENT_ADDR_ERROR:
+        return !resolve_again(id, event->status);
     case RDMA_CM_EVENT_ROUTE_ERROR:
     case RDMA_CM_EVENT_CONNECT_ERROR:
     case RDMA_CM_EVENT_UNREACHABLE:

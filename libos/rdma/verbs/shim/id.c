@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRIES 7 /* as many as there are; as the number of retries of a receiver without buffers it means: for ever */
+/* When nobody answers, and when the receiver has no buffer. 7 means for ever: with soft-RoCE of Linux 6.1 for the former, too. */
+#define RETRIES 6
+#define BUFFER_RETRIES 7
 
 /* An identifier for cm, or for a new one if that is NULL. */
 int id_new(struct device *d, enum role role, struct rdma_cm_id *cm, struct id **out)
@@ -204,7 +206,7 @@ int id_datagram(struct dmtr_rdma_device *device, const struct sockaddr_in *local
 static struct rdma_conn_param parameters(const void *data, uint32_t n)
 {
     return (struct rdma_conn_param){.private_data = data, .private_data_len = (uint8_t)n, .responder_resources = RDMA_MAX_RESP_RES,
-        .initiator_depth = RDMA_MAX_INIT_DEPTH, .flow_control = 1, .retry_count = RETRIES, .rnr_retry_count = RETRIES};
+        .initiator_depth = RDMA_MAX_INIT_DEPTH, .flow_control = 1, .retry_count = RETRIES, .rnr_retry_count = BUFFER_RETRIES};
 }
 
 /* Asks for the connection, or takes it: by rdma_connect or rdma_accept. */

@@ -20,6 +20,7 @@ struct queue {
 
 #define MAX_QUEUES 64
 #define RESOLVE_MS 2000 /* for an address, and for the way to it */
+#define RESOLVE_TRIES 3 /* for an address */
 
 struct device {
     struct dmtr_rdma_device shared; /* first: Go has the address of this */
@@ -47,6 +48,7 @@ struct id {
     struct queue *queue;
     uint32_t reserved; /* in the queue */
     enum role role;
+    uint8_t resolved_again; /* how many times */
     bool connected; /* the kernel has been told of the peer: it can be told of the end */
     struct ibv_send_wr *first_send, *last_send;
     struct ibv_recv_wr *first_recv, *last_recv;
