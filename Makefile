@@ -111,6 +111,7 @@ redis: lib
 test-redis: redis
 	redis-patches/test.sh build/redis/tests.xml
 	for check in aof clients daemon kill limits together; do redis-patches/checks/$$check.py || exit 1; done
+	redis-patches/checks/rdma.sh || [ $$? -eq 77 ]
 
 bench-redis: redis
 	scripts/install-deps.sh bench

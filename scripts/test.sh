@@ -40,6 +40,7 @@ redis() {
     [ $status -eq 0 ] || return $status
     redis-patches/test.sh --short "$out/redis.xml" posix raw || status=1
     redis-patches/checks/daemon.py || status=1
+    redis-patches/checks/rdma.sh || [ $? -eq 77 ] || status=1
     redis-patches/checks/limits.py || status=1
     return $status
 }
