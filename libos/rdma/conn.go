@@ -385,8 +385,8 @@ func (c *conn) failed(e *verbs.Completion) {
 	}
 	err := verbs.StatusErrno(e.Status)
 	switch {
-	case e.Op == verbs.OpRecv && e.Status == verbs.StatusLocalLength:
-		c.fault() // a message longer than the buffers
+	case e.Op == verbs.OpRecv && (e.Status == verbs.StatusLocalLength || e.Status == verbs.StatusLocalQP):
+		c.fault() // a message longer than the buffers: the latter is what soft-RoCE says
 		return
 	case e.Op == verbs.OpWrite && e.Status == verbs.StatusRemoteKey:
 		err = unix.ECONNRESET // the peer has closed its end
