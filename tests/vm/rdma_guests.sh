@@ -7,7 +7,7 @@ if [ "${1-}" != inside ]; then
     [ -e "$DMTR_LIB_DIR/libdmtr-rdma.so" ] || { echo "skipped: libdmtr-rdma.so was not built"; exit 77; }
     tmp=$(mktemp -d)
     trap 'rm -rf "$tmp"' EXIT
-    guest() { "$here/run" --rdma --wire "$tmp/wire" --end "$1" --out "$tmp/out" --timeout 240 -- bash "$(realpath "$0")" inside "$1" "$tmp/out"; }
+    guest() { "$here/run" --rdma --wire "$tmp/wire" --end "$1" --out "$tmp/out" --timeout 285 -- bash "$(realpath "$0")" inside "$1" "$tmp/out"; }
     "$here/image" > /dev/null || exit
     mkdir "$tmp/out"
     guest 2 > "$tmp/guest2" 2>&1 &
@@ -25,7 +25,7 @@ unset DMTR_CONFIG DMTR_WAIT DMTR_FRAMING
 fail() { echo "guest $end: $*"; touch "$out/failed"; exit 1; }
 say() { touch "$out/at.$1"; }
 await() { # until the other guest has said it
-    for try in $(seq 900); do
+    for try in $(seq 2000); do
         [ ! -e "$out/failed" ] || exit 1
         [ ! -e "$out/at.$1" ] || return
         sleep 0.1
@@ -74,7 +74,7 @@ cycles2() {
     "$program" cycles $server 7777 20 || fail "20 connections"
     say warm
     await counted
-    timeout 100 "$program" cycles $server 7777 1000 || fail "1,000 connections"
+    timeout -s KILL 200 "$program" cycles $server 7777 1000 || fail "1,000 connections"
     within 10 idle
     say cycled
     await "counted again"
