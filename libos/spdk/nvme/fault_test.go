@@ -19,7 +19,9 @@ func swallow(op byte) func(c *command) answer {
 
 func TestAbort(t *testing.T) {
 	r := newRig(t, func(f *fake) { f.onIO = swallow(opFlush) })
+	r.timeout = int64(shortTimeout)
 	assert.Equal(t, unix.ETIMEDOUT, r.does(&block.Request{Op: block.Flush}))
+	r.timeout = int64(defaultTimeout)
 	s := r.Stats()
 	assert.Equal(t, []uint64{1, 1, 0}, []uint64{s.Timeouts, s.Aborts, s.Resets})
 	assert.Zero(t, r.does(&block.Request{Op: block.Read, Buf: r.Alloc(512)}))
@@ -29,21 +31,14 @@ func TestAbort(t *testing.T) {
 func TestReset(t *testing.T) {
 	r := newRig(t, func(f *fake) {
 		f.onIO = swallow(opFlush)
-		f.onAdmin = func(c *command, a *answer) { a.swallow = byte(c.head) == opAbort }
-		f.lost = nil
-	})
-	r.fake.with(func() { // nor does it abort
-		keep := r.fake.onAdmin
-		r.fake.onAdmin = func(c *command, a *answer) {
-			keep(c, a)
-			r.fake.tamper = func(e *completion) []completion {
-				if e.code() == statusAborted {
-					return nil
-				}
-				return []completion{*e}
+		f.tamper = func(e *completion) []completion {
+			if e.code() == statusAborted {
+				return nil // nor is it aborted
 			}
+			return []completion{*e}
 		}
 	})
+	r.timeout = int64(shortTimeout)
 	late := r.submit(&block.Request{Op: block.Flush})
 	r.Poll()
 	for r.phase == phaseRunning && r.Stats().Aborts == 0 {
@@ -53,7 +48,8 @@ func TestReset(t *testing.T) {
 	for r.phase == phaseRunning {
 		r.Poll()
 	}
-	r.fake.with(func() { r.fake.onIO, r.fake.onAdmin, r.fake.tamper = nil, nil, nil })
+	r.timeout = int64(defaultTimeout)
+	r.fake.with(func() { r.fake.onIO, r.fake.tamper = nil, nil })
 	held := r.submit(&block.Request{Op: block.Flush})
 	r.ends(3)
 	assert.Equal(t, unix.ETIMEDOUT, late.Err)
@@ -80,10 +76,11 @@ func TestGone(t *testing.T) {
 
 func TestStuck(t *testing.T) {
 	r := newRig(t, nil)
+	r.caps.timeout = int64(shortTimeout)
 	dead(t, r, func() { r.fake.fatal, r.fake.deaf, r.fake.resetable = true, true, false })
 	assert.Equal(t, 1, r.fake.resets)
 
-	r = newRig(t, nil) // the bus helps
+	r = newRig(t, func(f *fake) { f.putCap(fakeCap | 1<<24) }) // the bus helps
 	r.fake.with(func() { r.fake.fatal, r.fake.deaf, r.fake.onIO = true, true, swallow(opFlush) })
 	assert.Equal(t, unix.EIO, r.does(&block.Request{Op: block.Flush}))
 	r.fake.with(func() { r.fake.onIO = nil })
@@ -135,7 +132,7 @@ func TestOpenRefuses(t *testing.T) {
 		"one entry":        {unix.EPROTO, func(f *fake) { f.putCap(1<<24 | 1<<37) }},
 		"large pages":      {unix.ENOTSUP, func(f *fake) { f.putCap(255 | 1<<37 | 8<<48) }},
 		"far doorbells":    {unix.EPROTO, func(f *fake) { f.putCap(255 | 1<<37 | 11<<32) }},
-		"does not start":   {unix.EIO, func(f *fake) { f.deaf, f.resetable = true, false }},
+		"does not start":   {unix.EIO, func(f *fake) { f.deaf = true; f.putCap(fakeCap | 1<<24) }},
 		"no memory":        {unix.ENOMEM, func(f *fake) { f.noMemory = true }},
 		"entry sizes":      {unix.ENOTSUP, func(f *fake) { f.controller[512] = 0x77 }},
 		"not active":       {unix.ENODEV, func(f *fake) { f.onAdmin = func(c *command, _ *answer) { f.nsid = 2 } }},
@@ -154,7 +151,11 @@ func TestOpenRefuses(t *testing.T) {
 		f := newFake()
 		c.change(f)
 		f.run()
-		_, err := open(f, Config{Address: "fake", Namespace: 1, Timeout: shortTimeout})
+		cfg := Config{Address: "fake", Namespace: 1}
+		if name == "no answer" {
+			cfg.Timeout = shortTimeout
+		}
+		_, err := open(f, cfg)
 		assert.ErrorIs(t, err, c.want, name)
 		assert.True(t, f.closed && f.wasCut, name)
 		assert.Empty(t, f.pages, name)

@@ -128,7 +128,7 @@ func TestStatus(t *testing.T) {
 
 // The queues wrap often, requests are submitted from Done, and no more than Depth are taken.
 func TestDepth(t *testing.T) {
-	r := newRig(t, func(f *fake) { f.putCap(63 | 1<<24 | 1<<32 | 1<<37) })
+	r := newRig(t, func(f *fake) { f.putCap(63 | 20<<24 | 1<<32 | 1<<37) })
 	depth := r.Info().Depth
 	require.Equal(t, 63, depth)
 	buf := r.Alloc(depth * 512)

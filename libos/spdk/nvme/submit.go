@@ -106,11 +106,9 @@ func (d *Device) Poll() {
 		if now := d.clock.Now(); now >= d.checkAt {
 			d.check(now)
 		}
-		if d.phase == phaseRunning {
-			d.io.ring() // for what the owners have submitted meanwhile
-			if d.stuck {
-				d.restart()
-			}
+		d.io.ring() // for what the owners have submitted meanwhile
+		if d.stuck {
+			d.restart()
 		}
 	}
 	if d.ended != nil {
@@ -203,12 +201,8 @@ func (d *Device) restart() {
 // check looks whether the drive is there and well, and at the limits of time. It reads a register, so it comes now and then only.
 func (d *Device) check(now int64) {
 	d.checkAt = now + max(min(d.timeout/16, 100e6), 1e6)
-	switch status := d.load32(regCSTS); {
-	case status == gone:
-		d.die(errGone)
-		return
-	case status&(cstsFatal|cstsReady) != cstsReady:
-		d.stuck = true
+	if d.load32(regCSTS)&(cstsFatal|cstsReady) != cstsReady {
+		d.stuck = true // or gone, which the reset finds out
 	}
 	var c completion
 	if d.pending && d.admin.take(&c) {
