@@ -13,6 +13,7 @@ import (
 
 	"github.com/libdmtr/libdmtr/libos/spdk/block"
 	"github.com/libdmtr/libdmtr/libos/spdk/file"
+	"github.com/libdmtr/libdmtr/libos/spdk/nvme"
 	"github.com/libdmtr/libdmtr/libos/spdk/store"
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
@@ -57,11 +58,19 @@ func OpenDrive(c *config.Spdk, readOnly bool) (block.Device, error) {
 	case c.DevAddr == "":
 		return nil, fmt.Errorf("spdk.devAddr names no drive: %w", unix.EINVAL)
 	case c.Transport == config.SpdkPCIe:
-		return nil, fmt.Errorf("spdk.transport %s is not built in: %w", c.Transport, unix.ENODEV)
+		return openNVMe(c)
 	case c.Transport != config.SpdkFile:
 		return nil, fmt.Errorf("spdk.transport %q: %w", c.Transport, unix.EINVAL)
 	}
 	return file.Open(c.DevAddr, readOnly)
+}
+
+func openNVMe(c *config.Spdk) (block.Device, error) {
+	dev, err := nvme.Open(nvme.Config{Address: c.DevAddr, Namespace: uint32(c.Namespace), AllowNoIOMMU: c.NoIOMMU})
+	if err != nil {
+		return nil, err
+	}
+	return dev, nil
 }
 
 // NewOn makes the libOS on a drive that is open, which it closes in the end. If it fails, the drive stays the caller's.

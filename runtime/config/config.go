@@ -81,6 +81,7 @@ type Spdk struct {
 	Transport string `yaml:"transport"` // SpdkFile or SpdkPCIe
 	DevAddr   string `yaml:"devAddr"`   // path of the file or block device; PCI address, as 0000:01:00.0
 	Namespace int    `yaml:"namespace"` // of an NVMe device by PCIe
+	NoIOMMU   bool   `yaml:"no_iommu"`  // take one that no IOMMU confines
 }
 
 // How the spdk libOS reaches its drive.
