@@ -36,6 +36,13 @@ serve() { # tcp or udp
 client() { # tcp or udp, options
     DMTR_CONFIG=/tmp/rxe1.yaml timeout 60 "$root/build/bin/$1_client" --ip 198.18.1.1 --port 7777 "${@:2}" > /tmp/client 2>&1
 }
+talks() { # until the client is connected
+    for try in $(seq 200); do
+        rdma resource show qp | grep -q 'state RTS .*comm tcp_client' && sleep 1 && return
+        sleep 0.1
+    done
+    fail "the client is not connected"
+}
 ended() { # signal, statuses that are good
     kill -"$1" $server
     wait $server
@@ -67,7 +74,7 @@ clean "many connections"
 
 serve tcp
 client tcp -s 64 -i 0 &
-sleep 2
+talks
 ended KILL 137
 wait $! && fail "the client goes on without a server"
 grep -q 'reset by peer' /tmp/client || fail "not told of the server's end"
@@ -76,7 +83,7 @@ clean kill
 # The client is to push when the wire is cut, not to wait for an answer.
 serve tcp
 client tcp -s 64 -i 0 &
-sleep 2
+talks
 pkill -STOP -x tcp_client
 sleep 1
 ip link set rdma1 down
