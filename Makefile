@@ -4,6 +4,7 @@
 # make bench      measures, beside plain C baselines; BENCH_ARGS=--quick
 # make redis      Redis with the patches of redis-patches, as it is, and Debian's, in build/redis; REDIS_SOURCE=FOLDER
 # make test-redis Redis' own test suite, in full, on each libOS beside vanilla Redis, and redis-patches/checks
+# make bench-rdma   RDMA in a guest (tests/vm), beside perftest
 # make bench-redis  Redis beside Debian's redis-server
 # make check      formatting, vet, staticcheck, file lengths
 # make install    PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=; make uninstall, with the same values, takes it away again
@@ -46,7 +47,7 @@ EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-so
 # Without -fno-ipa-icf gcc leaves functions that have the same code as another out of the debug information, where the ABI gate looks.
 export CGO_CFLAGS ?= -O2 -g -fno-ipa-icf -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)
 
-.PHONY: all lib apps demo test redis test-redis bench bench-redis pgo check install install-built uninstall abi-dump clean FORCE
+.PHONY: all lib apps demo test redis test-redis bench bench-rdma bench-redis pgo check install install-built uninstall abi-dump clean FORCE
 .DELETE_ON_ERROR:
 
 all: lib apps
@@ -117,6 +118,12 @@ bench-redis: redis
 	scripts/install-deps.sh bench
 	$(MAKE) all
 	tests/bench/run.py $(BENCH_ARGS) --only redis_posix --only redis_one --only redis_memif --only redis_memory
+
+bench-rdma:
+	scripts/install-deps.sh vm
+	scripts/install-deps.sh bench
+	$(MAKE) all
+	tests/bench/run.py $(BENCH_ARGS) --only rdma_echo --only rdma_bulk --only rdma_many --only allocations
 
 bench:
 	scripts/install-deps.sh bench

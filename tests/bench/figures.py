@@ -45,10 +45,10 @@ def c_rtt(proto, plan, wait="spin"):
         return result["recorders"]["rtt"]
 
 
-def rtt_lines(title, ours, baseline, bar=None):
+def rtt_lines(title, ours, baseline, bar=None, percentiles=PERCENTILES):
     """A line per percentile; the bar is for the median."""
     return [compare(f"{title} {p}", "ns", column(ours, p), column(baseline, p), bar=bar if p == "p50" else None)
-            for p in PERCENTILES]
+            for p in percentiles]
 
 
 def echo_rtt(plan):
@@ -96,8 +96,9 @@ def single_calls(plan):
 def allocations(_plan):
     """Allocations of the Go side per push with its wait and pop with its wait, as the Go tests count them."""
     lines, raw = [], {}
-    for what, test in (("memory queue, TCP, UDP", "TestConformance/NoAllocations"), ("file", "TestFileAllocs")):
-        done = subprocess.run(["go", "test", "-count=1", "-v", "-run", f"^{test}$", "./libos/posix"],
+    for what, test, libos in (("memory queue, TCP, UDP", "TestConformance/NoAllocations", "posix"), ("file", "TestFileAllocs", "posix"),
+                              ("RDMA on a device in memory", "TestConformance/NoAllocations", "rdma")):
+        done = subprocess.run(["go", "test", "-count=1", "-v", "-run", f"^{test}$", f"./libos/{libos}"],
                               cwd=ROOT, capture_output=True, text=True, timeout=120)
         name = test.split("/")[-1]
         counts = [float(n) for n in re.findall(r"Should be zero, but was ([\d.]+)", done.stdout)]

@@ -11,15 +11,23 @@ import matplotlib.pyplot as plt  # noqa: E402
 PERCENTILES = ("p50", "p99", "p99.9", "p99.99")
 
 
-def medians(rounds):
-    return [statistics.median(each[p] for each in rounds) / 1000 for p in PERCENTILES]
-
-
 def draw_rtt(axes, title, series):
+    percentiles = [p for p in PERCENTILES if all(p in rounds[0] for rounds in series.values())]
     for name, rounds in series.items():
-        axes.plot(PERCENTILES, medians(rounds), marker="o", label=name)
+        axes.plot(percentiles, [statistics.median(each[p] for each in rounds) / 1000 for p in percentiles], marker="o", label=name)
     axes.set(title=title, ylabel="round trip, µs", yscale="log")
     axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+
+
+def draw_rdma(axes, raw):
+    """Gbit/s, a group for each size of messages."""
+    sizes = sorted({int(name.split(", ")[1]) for name in raw})
+    for i, program in enumerate(("dmtr", "ib_send_bw")):
+        rates = [statistics.median(each["gbit_per_s"] for each in raw[f"{program}, {size}"]) for size in sizes]
+        axes.bar_label(axes.bar([at + 0.4 * i for at in range(len(sizes))], rates, 0.38, label=program), fmt=" %.3f", fontsize=8)
+    axes.set_xticks([at + 0.2 for at in range(len(sizes))], [f"{size >> 10} KiB" for size in sizes])
+    axes.set(title="RDMA in a guest, one connection", ylabel="Gbit/s")
     axes.legend()
 
 
@@ -59,9 +67,13 @@ def panels(raw, lines):
     echo = raw.get("echo_rtt", {})
     for title, series in (("TCP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("tcp")}),
                           ("UDP echo, 64 B, spin", {k: v for k, v in echo.items() if k.startswith("udp")}),
-                          ("TCP echo with idle connections", raw.get("idle_connections", {}))):
+                          ("TCP echo with idle connections", raw.get("idle_connections", {})),
+                          ("RDMA echo in a guest, 64 B, spin", raw.get("rdma_echo", {})),
+                          ("RDMA echo on each of so many connections", raw.get("rdma_many", {}))):
         if series:
             yield lambda axes, title=title, series=series: draw_rtt(axes, title, series)
+    if "rdma_bulk" in raw:
+        yield lambda axes: draw_rdma(axes, raw["rdma_bulk"])
     redis = [line for line in lines if line["figure"].startswith("Redis") and line["unit"] == "requests/s"]
     if redis:
         yield lambda axes: draw_redis(axes, redis)

@@ -14,10 +14,11 @@ import figures
 import goodput
 import memif
 import procs
+import rdma
 import redisbench
 import table
 
-FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES + redisbench.FIGURES
+FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES + rdma.FIGURES + redisbench.FIGURES
 
 OUT = procs.ROOT / "build" / "bench"
 
