@@ -25,8 +25,8 @@ const (
 	none = ^uint32(0)
 	// controls is how many entries of the send queue are kept from data, for what must not wait.
 	controls = 24
-	// signalEvery is how many sends may go without a completion, which would free their places in the queue.
-	signalEvery = 4
+	// signalEvery is how many sends go at most until one has a completion, which frees their places in the queue.
+	signalEvery = 16
 	// ackTimeout is how long the device waits for an answer before it sends again, six times: 4.096 µs << 17 = 0.54 s. The choice of the
 	// connection manager for RoCE is four times that, so that a dead peer would be noticed after 15 s.
 	ackTimeout = 17
@@ -58,6 +58,7 @@ type conn struct {
 	ring       []sent // posted and not known to be over
 	head, tail uint32
 	unsignaled int
+	signal     int    // how many sends go until one has a completion
 	request    uint64 // bytes that the peer has been asked to let us write, and that are not written yet
 	writing    uint64 // of these, those under way
 	plain      uint64 // bytes that the peer wants as data
@@ -122,6 +123,7 @@ func (c *conn) setUp() abi.Errno {
 	}
 	size = min(size, o.attr.MaxWR)
 	c.limit, c.inline = size-controls, min(o.attr.MaxInline, maxInline)
+	c.signal = max(1, min(signalEvery, c.limit/2))
 	if c.limit < 1 || n > o.attr.MaxWR {
 		return unix.EINVAL
 	}
@@ -145,8 +147,9 @@ func (c *conn) setUp() abi.Errno {
 	return 0
 }
 
+// postRecv does not ask for a flush: buffers reach the device with the next send or poll, whichever is first, and so before the peer
+// hears that it may use them.
 func (c *conn) postRecv(i uint32) abi.Errno {
-	c.os.dirty = true
 	return c.os.dev.PostRecv(c.ident, uint64(c.slot)<<32|uint64(i), c.os.bufs.sge(c.bufs[i], c.os.bufs.size))
 }
 

@@ -166,15 +166,14 @@ func (c *conn) room() int { return len(c.ring) - int(c.head-c.tail) }
 // send posts the first n bytes of a buffer, or of the scratch.
 func (c *conn) send(n int, buf uint32, kind sentKind) {
 	wr := &c.os.wr
-	*wr = verbs.SendWR{ID: c.ident, Op: verbs.OpSend, NumSGE: 1}
-	if buf == none {
-		wr.Inline = true
+	wr.ID, wr.Op, wr.NumSGE, wr.Inline = c.ident, verbs.OpSend, 1, buf == none // clearing all of it takes longer
+	if wr.Inline {
 		wr.SGEs[0] = verbs.SGE{Addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(c.os.scratch)))), Len: uint32(n)}
 	} else {
 		wr.SGEs[0] = c.os.bufs.sge(buf, n)
 	}
 	c.unsignaled++
-	wr.Signaled = buf != none || kind != sentPlain || c.unsignaled == signalEvery
+	wr.Signaled = buf != none || kind != sentPlain || c.unsignaled >= c.signal
 	c.postSend(sent{kind: kind, buf: buf})
 }
 
