@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Figures of the libOS rdma between two soft-RoCE devices in a guest (tests/vm), beside perftest in the same boot.
 
 rdma.py NAME PLAN is the part in the guest: it prints the raw values of a figure as JSON.
