@@ -6,6 +6,7 @@
 # make test-redis Redis' own test suite, in full, on each libOS beside vanilla Redis, and redis-patches/checks
 # make bench-rdma   RDMA in a guest (tests/vm), beside perftest
 # make bench-redis  Redis beside Debian's redis-server
+# make bench-tapir  TAPIR's transport, see tapir-patches, beside one on epoll
 # make check      formatting, vet, staticcheck, file lengths
 # make install    PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=; make uninstall, with the same values, takes it away again
 # make pgo        measures where the library spends its time anew, for Go's compiler (capi/default.pgo)
@@ -47,7 +48,7 @@ EXTLD := -Wl,--wrap=pthread_create -Wl,--version-script=$(CURDIR)/$(MAP) -Wl,-so
 # Without -fno-ipa-icf gcc leaves functions that have the same code as another out of the debug information, where the ABI gate looks.
 export CGO_CFLAGS ?= -O2 -g -fno-ipa-icf -DDMTR_INPUTS=$(shell cat $(HEADERS) $(MAP) | cksum | cut -d' ' -f1)
 
-.PHONY: all lib apps demo test redis test-redis bench bench-rdma bench-redis pgo check install install-built uninstall abi-dump clean FORCE
+.PHONY: all lib apps demo test redis test-redis bench bench-rdma bench-redis bench-tapir pgo check install install-built uninstall abi-dump clean FORCE
 .DELETE_ON_ERROR:
 
 all: lib apps
@@ -129,6 +130,11 @@ bench:
 	scripts/install-deps.sh bench
 	$(MAKE) all
 	tests/bench/run.py $(BENCH_ARGS)
+
+bench-tapir:
+	scripts/install-deps.sh bench
+	$(MAKE) all
+	tests/bench/run.py $(BENCH_ARGS) --only tapir_crowd --only tapir_alone
 
 pgo: lib $(PROFILED)
 	tests/bench/profile.py

@@ -63,6 +63,8 @@ test)
     want command pkg-config pkg-config
     want command valgrind valgrind
     want command musl-gcc musl-tools
+    want command protoc protobuf-compiler
+    want header google/protobuf/message.h libprotobuf-dev
     redis want
     vm want
     ;;
@@ -76,6 +78,8 @@ vm)
 bench)
     need command python3 python3
     need python matplotlib python3-matplotlib
+    want command protoc protobuf-compiler
+    want header google/protobuf/message.h libprotobuf-dev
     want command pkg-config pkg-config
     want library libdpdk libdpdk-dev
     want library libibverbs libibverbs-dev

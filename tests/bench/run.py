@@ -17,8 +17,9 @@ import procs
 import rdma
 import redisbench
 import table
+import tapir
 
-FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES + rdma.FIGURES + redisbench.FIGURES
+FIGURES = figures.FIGURES + memif.FIGURES + goodput.FIGURES + rdma.FIGURES + redisbench.FIGURES + tapir.FIGURES
 
 OUT = procs.ROOT / "build" / "bench"
 
