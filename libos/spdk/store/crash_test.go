@@ -90,6 +90,7 @@ type crash struct {
 	verbose  bool
 	faulty   bool
 	before   int // crashes wanted
+	fixed    int // bytes of each record; 0: they differ
 	maxRec   int
 }
 
@@ -117,11 +118,13 @@ func (c *crash) upTo(n int) int {
 
 func fillData(b []byte, key uint64) {
 	x := key*0x9e3779b97f4a7c15 + 1
-	for i := range b {
+	var word [8]byte
+	for len(b) > 0 {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
-		b[i] = byte(x)
+		le.PutUint64(word[:], x)
+		b = b[copy(b, word[:]):]
 	}
 }
 
@@ -142,12 +145,24 @@ func newCrash(t *testing.T, seed int64) *crash {
 	}
 	c.opt = Options{WriteChunks: 1 + c.rnd.IntN(12), ReadChunks: 1 + c.rnd.IntN(8), ChunkSize: int(bs) << (1 + c.rnd.IntN(5))}
 	c.maxRec = min(c.upTo(6*int(extent)), int(extents)*int(extent)/3)
+	switch c.rnd.IntN(4) {
+	case 0:
+		// Records of one size: what was cut off fits behind what is written later, but for its epoch.
+		c.fixed = c.upTo(2 * int(extent))
+	case 1:
+		// Records of many extents, of which a crash leaves some.
+		c.fixed = min(int(extents)*int(extent)/2, int(extent)*(3+c.rnd.IntN(3)))
+	}
 	c.names = []string{"a", "b", "c"}[:1+c.rnd.IntN(3)]
 	return c
 }
 
 func (c *crash) run() {
-	for c.before = 2 + c.rnd.IntN(4); c.crashes <= c.before; {
+	c.before = 2 + c.rnd.IntN(4)
+	if c.fixed > 0 {
+		c.before = 10
+	}
+	for c.crashes <= c.before {
 		c.dev = c.restarted()
 		if c.crashes < c.before {
 			c.dev.CrashAfter(c.upTo(1500), c.rnd.IntN(3) == 0)
@@ -367,7 +382,11 @@ func (c *crash) readPart(rd *Reader, l *crashLog, rec crashRec, pos *uint64) boo
 
 // work does things until a crash or for some time.
 func (c *crash) work() {
-	for steps := c.upTo(300); steps > 0 && !c.dev.Dead(); steps-- {
+	most := 300
+	if c.fixed > 0 {
+		most = 12 // so that the next epoch writes less than the last one left
+	}
+	for steps := c.upTo(most); steps > 0 && !c.dev.Dead(); steps-- {
 		name := c.names[c.rnd.IntN(len(c.names))]
 		l := c.logs[name]
 		switch k := c.rnd.IntN(100); {
@@ -395,7 +414,7 @@ func (c *crash) work() {
 			}
 		}
 	}
-	if !c.dev.Dead() && c.rnd.IntN(3) > 0 {
+	if !c.dev.Dead() && c.rnd.IntN(3) > 0 && (c.fixed == 0 || c.rnd.IntN(3) == 0) {
 		c.settle()
 	}
 }
@@ -454,6 +473,12 @@ func (c *crash) create(name string) {
 func (c *crash) append(l *crashLog) {
 	c.keys++
 	n := c.upTo(c.maxRec)
+	if c.fixed > 0 {
+		n = c.fixed
+		if c.rnd.IntN(4) > 0 {
+			c.s.Poll() // a commit for each
+		}
+	}
 	a := &crashAppend{c: c, l: l, i: len(l.recs)}
 	a.Owner = a
 	a.buf = unsafe.Slice((*byte)(mem.Alloc(uint64(n))), n)

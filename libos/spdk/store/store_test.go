@@ -294,6 +294,52 @@ func TestOthersGoOn(t *testing.T) {
 	assert.Equal(t, []string{"fine"}, got)
 }
 
+// What is left of a large record is erased from its end, so that a crash meanwhile leaves nothing that looks like a loss.
+func TestCrashWhileErasing(t *testing.T) {
+	for polls := 1; polls < 60; polls++ {
+		r := newRig(t, sim.Config{MaxDelay: 1, Seed: uint64(polls)})
+		l := r.create("l")
+		require.Zero(t, r.append(l, "one"))
+		a := newAppend(strings.Repeat("x", 9<<20))
+		defer a.free()
+		require.Zero(t, l.Append(&a.Append))
+		for l.extents < 7 {
+			r.s.Poll()
+		}
+		r.again(false)
+		r.d.CrashAfter(polls, false)
+		_, _ = r.s.Open("l")
+		r.d.Close()
+		r.s, r.d = nil, r.d.Restart()
+		r.mount()
+		got, err := r.readAll(r.open("l"))
+		require.Zero(t, err, "%d", polls)
+		require.Equal(t, []string{"one"}, got)
+	}
+}
+
+// No record is put together of fragments of two epochs, though all else fits.
+func TestRecordOfTwoEpochs(t *testing.T) {
+	r := newRig(t, sim.Config{Blocks: 2048})
+	l := r.create("l")
+	require.Zero(t, r.append(l, "one"))
+	whole := make([]byte, 2048*4096)
+	r.d.Peek(0, whole)
+	at, chunk := r.s.extentBlock(l.last)+uint64(l.tail.off)/4096, make([]byte, r.s.chunkSize)
+	require.Zero(t, r.append(l, strings.Repeat("x", 200_000)))
+	r.d.Peek(at, chunk)
+	r.stop(false)
+	r.d.Poke(0, whole)
+	r.mount()
+	require.Zero(t, r.append(r.open("l"), strings.Repeat("y", 200_000)))
+	r.stop(false)
+	r.d.Poke(at, chunk) // the first fragment of the other
+	r.mount()
+	got, err := r.readAll(r.open("l"))
+	assert.Zero(t, err)
+	assert.Equal(t, []string{"one"}, got)
+}
+
 // A drive of 100 GiB on which nothing was written is mounted in a moment.
 func TestLargeDrive(t *testing.T) {
 	r := newRig(t, sim.Config{Blocks: 100 << 30 / 4096, Depth: 128})
