@@ -38,10 +38,10 @@ client() { # tcp or udp, options
 }
 talks() { # until the client is connected
     for try in $(seq 200); do
-        rdma resource show qp | grep -q 'state RTS .*comm tcp_client' && sleep 1 && return
+        rdma resource show qp | grep -q '^link rxe1/.* type RC state RTS' && sleep 1 && return
         sleep 0.1
     done
-    fail "the client is not connected"
+    fail "the client is not connected: $(rdma resource show qp)"
 }
 ended() { # signal, statuses that are good
     kill -"$1" $server
