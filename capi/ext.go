@@ -23,7 +23,7 @@ func dmtrGoTrim(qd C.int, position C.off_t) (rc C.int) {
 //export dmtrGoUnlink
 func dmtrGoUnlink(path *C.char) (rc C.int) {
 	defer guard(&rc)
-	return C.int(eng.Unlink(C.GoString(path)))
+	return C.int(eng.Unlink(borrowed(path)))
 }
 
 //export dmtrGoWatch

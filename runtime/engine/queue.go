@@ -32,7 +32,8 @@ const (
 	KindWatch
 )
 
-// Args describes a queue to open. Path, Flags and Mode are for files, with the values of open(2); FD is for watches.
+// Args describes a queue to open. Path, Flags and Mode are for files, with the values of open(2); FD is for watches. Path is the program's
+// memory: who keeps it makes a copy.
 type Args struct {
 	Kind  Kind
 	Path  string

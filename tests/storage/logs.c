@@ -67,6 +67,23 @@ static void check_position(void)
     CHECK_ERR(dmtr_unlink("/a/b c"), 0);
 }
 
+/* The name is the program's memory, and the library's only during the call. */
+static void check_name_in_buffer(void)
+{
+    char name[32] = "name in a buffer";
+    int qd = open_log(name, O_RDWR | O_CREAT);
+    q_push(qd, "mine", 4);
+    CHECK_ERR(dmtr_close(qd), 0);
+    memset(name, 'x', strlen(name));
+    qd = open_log(name, O_RDWR | O_CREAT); /* writes the names anew */
+    CHECK_ERR(dmtr_close(qd), 0);
+    qd = open_log("name in a buffer", O_RDWR);
+    q_pop_is(qd, "mine", 4);
+    CHECK_ERR(dmtr_close(qd), 0);
+    CHECK_ERR(dmtr_unlink(name), 0);
+    CHECK_ERR(dmtr_unlink("name in a buffer"), 0);
+}
+
 /* The records of earlier processes, and many more at once. */
 static void check_kept(int round)
 {
@@ -146,6 +163,7 @@ static void in_mode(const char *mode, int round)
         CHECK_ERR(dmtr_init(0, NULL), 0);
         check_names();
         check_position();
+        check_name_in_buffer();
         check_beside_socket();
         check_full();
         check_kept(round);

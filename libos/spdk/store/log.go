@@ -164,7 +164,7 @@ func (s *Store) Create(name string) (*Log, abi.Errno) {
 	if s.logs[name] != nil {
 		return nil, unix.EEXIST
 	}
-	id := s.nextLog
+	id, name := s.nextLog, strings.Clone(name) // it may be in the program's memory
 	l := &Log{s: s, id: id, name: name, seed: logSeed(&s.sb, id), first: noExtent, last: noExtent, ahead: noExtent, refs: 1}
 	l.known.epoch = s.epoch
 	s.nextLog++ // for good, even if this fails: the catalog may have been written
