@@ -18,6 +18,7 @@ import (
 	"github.com/libdmtr/libdmtr/runtime/abi"
 	"github.com/libdmtr/libdmtr/runtime/config"
 	"github.com/libdmtr/libdmtr/runtime/engine"
+	"github.com/libdmtr/libdmtr/runtime/reuse"
 )
 
 // commandLimit bounds how long a call waits for the drive.
@@ -31,7 +32,7 @@ type LibOS struct {
 	woken  bool   // it is
 	count  uint64 // what is written to it or read from it
 	run    *queue // those whose oldest waiting operation may begin, linked by runNext
-	spare  *push  // linked by next
+	pushes reuse.List[push]
 	counts counters
 }
 

@@ -131,16 +131,10 @@ func (q *queue) kick() {
 }
 
 func (q *queue) beginPush(op *engine.Op) {
-	p := q.os.spare
-	if p == nil {
-		p = &push{}
-		p.Owner = p
-	} else {
-		q.os.spare = p.next
-	}
-	p.q, p.op, p.SGA = q, op, op.SGA()
+	p := q.os.pushes.Get()
+	p.Owner, p.q, p.op, p.SGA = p, q, op, op.SGA()
 	if err := q.log.Append(&p.Append); err != 0 {
-		p.free()
+		q.os.pushes.Put(p)
 		q.ended(op, err)
 		return
 	}
@@ -152,12 +146,6 @@ func (q *queue) beginPush(op *engine.Op) {
 		q.last.next = p
 	}
 	q.last = p
-}
-
-func (p *push) free() {
-	o := p.q.os
-	p.q, p.op, p.SGA, p.prev = nil, nil, nil, nil
-	p.next, o.spare = o.spare, p
 }
 
 // gone takes a push off the list of those under way.
@@ -172,19 +160,19 @@ func (q *queue) gone(p *push) {
 	} else {
 		p.next.prev = p.prev
 	}
-	p.free()
+	q.os.pushes.Put(p)
 }
 
 // Appended is called by the store when a push has ended.
 func (p *push) Appended(a *store.Append) {
-	q, op := p.q, p.op
-	if a.Err == 0 {
+	q, op, err := p.q, p.op, a.Err
+	if err == 0 {
 		q.pos = a.End
 		q.os.counts.pushes++
 		q.os.counts.pushBytes += a.End - a.Pos
 	}
 	q.gone(p)
-	q.ended(op, a.Err)
+	q.ended(op, err)
 }
 
 // ended completes an operation with an error, or a push.

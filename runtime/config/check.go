@@ -12,9 +12,10 @@ import (
 var (
 	errNoLibOS   = errors.New("unknown libOS")
 	errNoStorage = errors.New("unknown libOS for files")
-	// pciAddress is domain:bus:device.function, as in /sys/bus/pci/devices.
-	pciAddress = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
 )
+
+// pciAddress is domain:bus:device.function, as in /sys/bus/pci/devices. Few programs need it: it is not compiled at each start.
+const pciAddress = `^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`
 
 // LibOSName gives the proper name of a libOS. Whether it is built in is for the caller to find out.
 func LibOSName(name string) (string, error) {
@@ -42,7 +43,7 @@ func (c *Config) check() (key string, err error) {
 	switch {
 	case c.Spdk.Transport != SpdkFile && c.Spdk.Transport != SpdkPCIe:
 		return "spdk.transport", fmt.Errorf("%q is no transport, the choice is [%s %s]", clip(c.Spdk.Transport), SpdkFile, SpdkPCIe)
-	case c.Spdk.Transport == SpdkPCIe && c.Spdk.DevAddr != "" && !pciAddress.MatchString(c.Spdk.DevAddr):
+	case c.Spdk.Transport == SpdkPCIe && c.Spdk.DevAddr != "" && !regexp.MustCompile(pciAddress).MatchString(c.Spdk.DevAddr):
 		return "spdk.devAddr", fmt.Errorf("%q is no PCI address, as 0000:01:00.0", clip(c.Spdk.DevAddr))
 	}
 	for _, r := range c.ranges() {
