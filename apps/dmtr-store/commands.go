@@ -248,69 +248,40 @@ func (t *tool) dump(args []string) error {
 }
 
 func (t *tool) check([]string) error {
-	damaged, err := t.checkSuperblock()
-	if err != nil {
-		return err
-	}
-	s, err := t.mount(false)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	var names []string
-	var total, done uint64
-	if errno := s.List(func(l store.LogInfo) bool {
-		names = append(names, l.Name)
-		total += l.End - l.Begin
-		return true
-	}); errno != 0 {
-		return t.problem(errno)
-	}
-	bar := t.progress("reading")
-	for _, name := range names {
-		if err := t.checkLog(s, name, func(n int) {
-			done += uint64(n)
-			bar.set(done, total)
-		}); err != nil {
-			fmt.Fprintf(t.out, "%q: %v\n", name, err)
-			damaged = true
-		}
-	}
-	bar.end()
-	if damaged {
-		return fmt.Errorf("%s is damaged", t.drive.DevAddr)
-	}
-	fmt.Fprintf(t.out, "%d logs, %d bytes: all is well\n", len(names), done)
-	return nil
-}
-
-func (t *tool) checkLog(s *store.Store, name string, read func(n int)) error {
-	l, err := s.Open(name)
-	if err != 0 {
-		return err
-	}
-	defer l.Close()
-	return readAll(s, l, 0, func(data []byte) error { read(len(data)); return nil })
-}
-
-// checkSuperblock tells whether a copy of the superblock is damaged, and stays so.
-func (t *tool) checkSuperblock() (damaged bool, err error) {
 	dev, err := t.open(t.repair)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer dev.Close()
-	repaired, errno := store.RepairSuperblock(dev)
-	switch {
-	case errno == unix.EROFS: // as it was opened for reading, that is what the repair gives
-		fmt.Fprintln(t.out, "one of the two superblocks is damaged; --repair writes it anew")
-		return true, nil
-	case errno != 0:
-		return false, t.problem(errno)
-	case repaired:
-		fmt.Fprintln(t.out, "a damaged superblock has been written anew")
+	if t.repair {
+		repaired, errno := store.RepairSuperblock(dev)
+		if errno != 0 {
+			return t.problem(errno)
+		}
+		if repaired {
+			fmt.Fprintln(t.out, "a damaged superblock has been written anew")
+		}
 	}
-	return false, nil
+	bar := t.progress("reading")
+	found, errno := store.Check(dev, store.Options{}, func(p store.Problem) {
+		if p.Log == "" {
+			fmt.Fprintln(t.out, p.Text)
+		} else {
+			fmt.Fprintf(t.out, "%q: %s\n", p.Log, p.Text)
+		}
+	}, bar.set)
+	bar.end()
+	if errno != 0 {
+		return t.problem(errno)
+	}
+	if found.Problems > 0 {
+		if !t.repair {
+			fmt.Fprintln(t.out, "of this, --repair mends a damaged superblock")
+		}
+		return fmt.Errorf("%s is damaged", t.drive.DevAddr)
+	}
+	fmt.Fprintf(t.out, "%d logs, %d bytes: all is well\n", found.Logs, found.Bytes)
+	return nil
 }
 
 func (t *tool) delete(args []string) error {
